@@ -1,0 +1,99 @@
+//! The daemon's settings, as windrose.toml gives them or by default.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The port served when windrose.toml names none: no root is needed for it.
+pub const DEFAULT_PORT: u16 = 5300;
+
+/// What windrose.toml says about the daemon itself. Paths are already counted from its folder.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Addresses served, UDP and TCP alike.
+    pub listen: Vec<SocketAddr>,
+    /// Whether `listen` is the default: then an address of a family that the host lacks is passed over.
+    pub listen_is_default: bool,
+    /// UDP threads for each address; 0 is one per core.
+    pub workers: usize,
+    /// What carries queries to `answer()`.
+    pub engine: Engine,
+    /// The folder of the zones.
+    pub zones: PathBuf,
+    /// Whether EDNS Client Subnet is read (RFC 7871).
+    pub client_subnet: bool,
+    /// Sent to whoever asks for it (RFC 5001); empty for none.
+    pub nsid: String,
+    /// The answer to `version.bind TXT CH`; empty refuses.
+    pub version: String,
+    /// Location databases.
+    pub geo: Geo,
+    /// How long the first round of probes may hold back the first answer.
+    pub warmup: Duration,
+    /// The control API.
+    pub control: Control,
+    /// Log lines.
+    pub log: Log,
+}
+
+/// What carries queries to `answer()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Our own sockets.
+    Native,
+}
+
+/// Location databases, each list in order of preference.
+#[derive(Debug, Clone, Default)]
+pub struct Geo {
+    /// Files with places.
+    pub city: Vec<PathBuf>,
+    /// Files with autonomous system numbers.
+    pub asn: Vec<PathBuf>,
+}
+
+/// The control API.
+#[derive(Debug, Clone)]
+pub struct Control {
+    /// The Unix socket; by default in `$RUNTIME_DIRECTORY`, else beside the config.
+    pub socket: PathBuf,
+    /// HTTP; `None` is off.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Log lines.
+#[derive(Debug, Clone, Copy)]
+pub struct Log {
+    /// The least level that is written.
+    pub level: tracing::Level,
+    /// How.
+    pub format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON document a line.
+    Json,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: vec![(Ipv4Addr::LOCALHOST, DEFAULT_PORT).into(), (Ipv6Addr::LOCALHOST, DEFAULT_PORT).into()],
+            listen_is_default: true,
+            workers: 0,
+            engine: Engine::Native,
+            zones: "zones".into(),
+            client_subnet: true,
+            nsid: String::new(),
+            version: String::new(),
+            geo: Geo::default(),
+            warmup: Duration::from_secs(3),
+            control: Control { socket: "windrose.sock".into(), listen: Some((Ipv4Addr::LOCALHOST, 8053).into()) },
+            log: Log { level: tracing::Level::INFO, format: LogFormat::Text },
+        }
+    }
+}

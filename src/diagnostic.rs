@@ -1,0 +1,184 @@
+//! Faults in what a person wrote: where, what, and a hint. The only way such a fault is told.
+//!
+//! A diagnostic points at a span of a [`Source`]; line, column and the caret under the text are worked out when it is
+//! shown, so that whoever finds a fault needs nothing but the octets it is at.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file as it was read: its name, as the user would type it, and its text.
+#[derive(Debug)]
+pub struct Source {
+    /// The path, relative to where the command was run if it was given so.
+    pub path: PathBuf,
+    /// All of it.
+    pub text: String,
+}
+
+impl Source {
+    /// A source ready to be shared by what is read from it.
+    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { path: path.into(), text: text.into() })
+    }
+
+    /// Line and column (both from 1, columns in characters) of an octet offset.
+    pub fn line_column(&self, offset: usize) -> (usize, usize) {
+        let mut offset = offset.min(self.text.len());
+        while !self.text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        let before = self.text.get(..offset).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = before.bytes().filter(|&octet| octet == b'\n').count() + 1;
+        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        (line, column)
+    }
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing of it can be used.
+    Error,
+    /// It can be used, but is probably not what was meant.
+    Warning,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        })
+    }
+}
+
+/// Where a fault is: in the text of a file, or in (or with) a file as a whole.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// A range of octets of a source.
+    Span(Arc<Source>, Range<usize>),
+    /// A file or folder that could not be read, or that as a whole is wrong.
+    File(PathBuf),
+}
+
+/// One fault.
+#[derive(Debug, Clone)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where it is.
+    pub place: Place,
+    /// What is wrong, in one sentence without a full stop.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error at a span of a source.
+    pub fn error(source: &Arc<Source>, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            place: Place::Span(source.clone(), span),
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// A warning at a span of a source.
+    pub fn warning(source: &Arc<Source>, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(source, span, message) }
+    }
+
+    /// An error with a whole file.
+    pub fn file(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, place: Place::File(path.into()), message: message.into(), hint: None }
+    }
+
+    /// The same, with a hint.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Whether it is an error (and not a warning).
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// The file it is in.
+    pub fn path(&self) -> &Path {
+        match &self.place {
+            Place::Span(source, _) => &source.path,
+            Place::File(path) => path,
+        }
+    }
+
+    /// Line and column, both from 1; a whole file is at 1:1.
+    pub fn line_column(&self) -> (usize, usize) {
+        match &self.place {
+            Place::Span(source, span) => source.line_column(span.start),
+            Place::File(_) => (1, 1),
+        }
+    }
+}
+
+/// `file:line:column: error: message`, then the line with a caret under the span, then the hint.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.line_column();
+        write!(f, "{}:{line}:{column}: {}: {}", self.path().display(), self.severity, self.message)?;
+        if let Place::Span(source, span) = &self.place {
+            let text = source.text.lines().nth(line - 1).unwrap_or_default();
+            let gutter = line.to_string();
+            // Tabs are kept in the caret's line, so that it stands under its text however wide they are shown.
+            let indent: String = text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let marked = source.text.get(span.clone()).unwrap_or_default();
+            let width = marked.lines().next().unwrap_or_default().chars().count().max(1);
+            write!(f, "\n {gutter} | {text}\n {} | {indent}{}", " ".repeat(gutter.len()), "^".repeat(width))?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n   = help: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The word of `known` that was probably meant by `word`, if one is near enough.
+pub fn nearest_word<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (word.chars().count() / 3).clamp(1, 3);
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_place_line_caret_and_hint() {
+        let source = Source::new("zones/a.toml", "x = 1\n\tsteer = \"frankfrt\"\n");
+        let at = source.text.find("\"frankfrt\"").unwrap();
+        let shown = Diagnostic::error(&source, at..at + 10, "no pool or policy is called `frankfrt`")
+            .hint("did you mean `frankfurt`?")
+            .to_string();
+        assert_eq!(
+            shown,
+            "zones/a.toml:2:10: error: no pool or policy is called `frankfrt`\n 2 | \tsteer = \"frankfrt\"\n   | \t        \
+             ^^^^^^^^^^\n   = help: did you mean `frankfurt`?"
+        );
+    }
+
+    #[test]
+    fn guesses_only_near_words() {
+        assert_eq!(nearest_word("frankfrt", ["ashburn", "frankfurt"]), Some("frankfurt"));
+        assert_eq!(nearest_word("tokyo", ["ashburn", "frankfurt"]), None);
+    }
+}

@@ -1,0 +1,3 @@
+//! The `windrose` command.
+
+fn main() {}

@@ -1,0 +1,212 @@
+//! Pools and policies, checked: one forest of nodes in which every member comes before the policies that name it.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use crate::health::AddressId;
+use crate::wire::name::Name;
+use crate::zone::model::SteerTtl;
+
+/// The greatest weight of a backend or a member: 2^20 - 1.
+pub const WEIGHT_MAX: u32 = (1 << 20) - 1;
+
+/// The most backends of one pool, and the most members of one policy: beyond it a DNS answer is the wrong tool, and choices
+/// are kept in 16 bits.
+pub const MEMBERS_MAX: usize = 4096;
+
+/// A pool or policy, by its place in [`Steering::nodes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
+/// Every pool and policy of every zone.
+#[derive(Debug, Clone, Default)]
+pub struct Steering {
+    /// Members before the policies that name them; so there are no cycles.
+    pub nodes: Vec<Node>,
+    /// By full name: `ORIGIN/NAME` (the origin without its last dot), or `NAME` for those of windrose.toml.
+    pub by_name: BTreeMap<String, NodeId>,
+    /// How many addresses there are over all pools: [`AddressId`]s are below it.
+    pub addresses: u32,
+}
+
+impl Steering {
+    /// The node of an id.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+}
+
+/// A pool or a policy, with what holds for both.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its full name.
+    pub name: String,
+    /// Where it is, if said: pools and policies may both have a location.
+    pub location: Option<Location>,
+    /// Whether a client keeps its choice (weighted policies and pools).
+    pub sticky: bool,
+    /// What counts when a record names this node.
+    pub root: Root,
+    /// What it is.
+    pub kind: NodeKind,
+}
+
+/// What counts only where a record names the node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Root {
+    /// What happens when nothing is usable.
+    pub fallback: Fallback,
+    /// The TTL of its answers.
+    pub ttl: Option<SteerTtl>,
+}
+
+/// What a root does when nothing is usable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fallback {
+    /// Decide as if every verdict were up.
+    #[default]
+    All,
+    /// The members that were usable at the last moment when some were.
+    Last,
+    /// Say that the server failed.
+    Servfail,
+    /// This pool, without regard to verdicts.
+    Pool(NodeId),
+}
+
+/// A point on the Earth, in degrees.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Location {
+    /// North is positive: -90 to 90.
+    pub latitude: f64,
+    /// East is positive: -180 to 180.
+    pub longitude: f64,
+}
+
+/// A pool or a policy.
+#[derive(Debug, Clone)]
+pub enum NodeKind {
+    /// Backends.
+    Pool(Pool),
+    /// Members in an order.
+    Policy(Policy),
+}
+
+/// Backends that serve alike.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// How many of them stand in one answer.
+    pub answers: Answers,
+    /// When it is usable.
+    pub min_healthy: MinHealthy,
+    /// In the order written; all with addresses, or all with a host.
+    pub backends: Vec<Backend>,
+    /// The full names of the probes that judge it.
+    pub probes: Vec<String>,
+}
+
+/// How many backends stand in one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// So many different ones, at least one.
+    Count(u16),
+    /// All that are healthy, in random order.
+    All,
+}
+
+/// When a pool is usable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MinHealthy {
+    /// While so many backends are healthy; at least one.
+    Backends(u32),
+    /// While healthy weight x 100 is at least so many percent (1 to 100) of the configured weight.
+    Percent(u8),
+}
+
+/// One machine of a pool.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// As named, or else its first address or host.
+    pub name: String,
+    /// 0 to [`WEIGHT_MAX`].
+    pub weight: u32,
+    /// What is handed out.
+    pub target: Target,
+}
+
+/// What is handed out for a backend.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// Addresses of both families, at least one in all, each with the id of its verdict.
+    Addresses {
+        /// For A.
+        ipv4: Vec<(Ipv4Addr, AddressId)>,
+        /// For AAAA.
+        ipv6: Vec<(Ipv6Addr, AddressId)>,
+    },
+    /// A host name, answered as a CNAME; it has no verdict and counts as healthy in both families.
+    Host(Name),
+}
+
+/// Members in an order of preference that may depend on the client.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// How they are ordered.
+    pub choose: Choose,
+    /// In the order written, each once. For rules: every node that some rule or `otherwise` uses.
+    pub members: Vec<Member>,
+}
+
+/// A member of a policy.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The pool or policy.
+    pub node: NodeId,
+    /// As the policy names it.
+    pub name: String,
+    /// For weighted policies: 0 to [`WEIGHT_MAX`]. Else 1.
+    pub weight: u32,
+    /// For nearest: its distance is multiplied by this. Else 1.
+    pub bias: f64,
+}
+
+/// How a policy orders its members.
+#[derive(Debug, Clone)]
+pub enum Choose {
+    /// By a draw in proportion to weight among the usable.
+    Weighted,
+    /// As written.
+    Failover,
+    /// By great-circle distance.
+    Nearest,
+    /// By the rules that match, in the order written, then `otherwise`.
+    Rules(Rules),
+}
+
+/// The rules of a policy.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// In the order written.
+    pub rules: Vec<Rule>,
+    /// Index into the members: for whom no rule matches, or no match is usable.
+    pub otherwise: usize,
+}
+
+/// One rule: every key given must hold; in a key, any of its values may. An empty list is a key not given.
+#[derive(Debug, Clone, Default)]
+pub struct Rule {
+    /// Networks that contain the client.
+    pub network: Vec<IpNet>,
+    /// Autonomous system numbers.
+    pub asn: Vec<u32>,
+    /// ISO 3166-1 alpha-2, upper case.
+    pub country: Vec<String>,
+    /// ISO 3166-2, or a name.
+    pub subdivision: Vec<String>,
+    /// AF AN AS EU NA OC SA.
+    pub continent: Vec<String>,
+    /// Index into the policy's members.
+    pub member: usize,
+}

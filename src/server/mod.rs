@@ -1,0 +1,1 @@
+//! Sockets to `answer()` and back.

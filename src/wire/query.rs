@@ -1,0 +1,1 @@
+//! Queries: what is read from the octets of one.

@@ -1,0 +1,1 @@
+//! Responses: written plainly, with names compressed.

@@ -1,0 +1,3 @@
+//! Zones as they are meant, checked: names, record sets, and which owners are steered. Knows no policy, only its name.
+
+pub mod model;

@@ -1,0 +1,106 @@
+//! A zone, checked: owners in canonical order, their record sets in wire form, and the names of the roots that steer some.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::wire::code::RecordType;
+use crate::wire::name::Name;
+
+/// The greatest TTL: 2^31 - 1 seconds (RFC 2181 8).
+pub const TTL_MAX: u32 = i32::MAX as u32;
+
+/// A zone that may be served.
+#[derive(Debug, Clone)]
+pub struct Zone {
+    /// The name at its top.
+    pub origin: Name,
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// Its start of authority; the same record stands in `owners` at the apex.
+    pub soa: Soa,
+    /// Every owner that has records or is steered, the apex among them. Empty non-terminals are not listed.
+    pub owners: BTreeMap<Name, Owner>,
+}
+
+/// A start of authority (RFC 1035 3.3.13). Times are in seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Soa {
+    /// The primary name server.
+    pub mname: Name,
+    /// The mailbox of whoever is responsible.
+    pub rname: Name,
+    /// The serial number.
+    pub serial: u32,
+    /// How often a secondary asks.
+    pub refresh: u32,
+    /// How soon it asks again.
+    pub retry: u32,
+    /// When it gives up.
+    pub expire: u32,
+    /// The TTL of negative answers, if `ttl` is not less (RFC 2308 5).
+    pub minimum: u32,
+    /// The TTL of the record itself.
+    pub ttl: u32,
+}
+
+impl Soa {
+    /// Its record data, uncompressed.
+    pub fn rdata(&self) -> Box<[u8]> {
+        let mut octets = [self.mname.wire(), self.rname.wire()].concat();
+        for number in [self.serial, self.refresh, self.retry, self.expire, self.minimum] {
+            octets.extend_from_slice(&number.to_be_bytes());
+        }
+        octets.into()
+    }
+
+    /// How long a resolver may keep a negative answer: the lesser of TTL and minimum (RFC 2308 5).
+    pub fn negative_ttl(&self) -> u32 {
+        self.ttl.min(self.minimum)
+    }
+}
+
+/// What stands at one name.
+#[derive(Debug, Clone, Default)]
+pub struct Owner {
+    /// Its record sets.
+    pub rrsets: BTreeMap<RecordType, RRset>,
+    /// The policy or pool that answers for it, beside them.
+    pub steer: Option<Steer>,
+}
+
+/// The records of one owner and type (RFC 2181 5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RRset {
+    /// In seconds.
+    pub ttl: u32,
+    /// The data of each record: wire form, uncompressed, each once.
+    pub rdata: Vec<Box<[u8]>>,
+}
+
+/// A steered owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Steer {
+    /// The full name of the root: `ORIGIN/NAME`, or `NAME` alone for one of windrose.toml.
+    pub root: String,
+    /// The TTL given at the record set or the owner; without one the root's counts.
+    pub ttl: Option<SteerTtl>,
+}
+
+/// The TTL of a steered answer, in seconds: from `min` to `max`. A fixed one has both alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SteerTtl {
+    /// At least this.
+    pub min: u32,
+    /// At most this.
+    pub max: u32,
+}
+
+impl SteerTtl {
+    /// What a steered answer has when no level says anything.
+    pub const DEFAULT: SteerTtl = SteerTtl::fixed(30);
+
+    /// One that does not move.
+    pub const fn fixed(seconds: u32) -> Self {
+        Self { min: seconds, max: seconds }
+    }
+}
