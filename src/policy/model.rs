@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use super::Family;
 use crate::health::AddressId;
 use crate::wire::name::Name;
 use crate::zone::model::SteerTtl;
@@ -148,6 +149,17 @@ pub enum Target {
     },
     /// A host name, answered as a CNAME; it has no verdict and counts as healthy in both families.
     Host(Name),
+}
+
+impl Target {
+    /// Whether it can be handed out in answers of a family.
+    pub fn has_family(&self, family: Family) -> bool {
+        match (self, family) {
+            (Target::Host(_), _) => true,
+            (Target::Addresses { ipv4, .. }, Family::Ipv4) => !ipv4.is_empty(),
+            (Target::Addresses { ipv6, .. }, Family::Ipv6) => !ipv6.is_empty(),
+        }
+    }
 }
 
 /// Members in an order of preference that may depend on the client.

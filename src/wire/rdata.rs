@@ -22,3 +22,17 @@ pub fn parse(_rtype: RecordType, _text: &str, _origin: &Name) -> Result<Box<[u8]
         hint: None,
     })
 }
+
+/// A part of record data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Copied as it is.
+    Octets(&'a [u8]),
+    /// A name that may be compressed.
+    Name(&'a [u8]),
+}
+
+/// Cuts record data into what is copied and what may be compressed.
+pub fn pieces(_rtype: RecordType, rdata: &[u8]) -> impl Iterator<Item = Piece<'_>> {
+    [Piece::Octets(rdata)].into_iter()
+}

@@ -1,3 +1,5 @@
 //! Zones as they are meant, checked: names, record sets, and which owners are steered. Knows no policy, only its name.
 
+pub mod lookup;
 pub mod model;
+pub mod sections;
