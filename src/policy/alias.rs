@@ -51,10 +51,16 @@ impl Alias {
         let count = weights.len() as u64;
         // In units of 1/count of the total: exactly `total` fills a slot.
         let mut left: Vec<u64> = weights.iter().map(|weight| u64::from(*weight) * count).collect();
-        let (mut small, mut large): (Vec<u16>, Vec<u16>) =
-            (0..weights.len()).map(|index| index as u16).partition(|index| left[usize::from(*index)] < total);
-        let mut slots: Vec<Slot> =
-            (0..weights.len()).map(|index| Slot { threshold: u32::MAX, here: index as u16, other: index as u16 }).collect();
+        let (mut small, mut large): (Vec<u16>, Vec<u16>) = (0..weights.len())
+            .map(|index| index as u16)
+            .partition(|index| left[usize::from(*index)] < total);
+        let mut slots: Vec<Slot> = (0..weights.len())
+            .map(|index| Slot {
+                threshold: u32::MAX,
+                here: index as u16,
+                other: index as u16,
+            })
+            .collect();
         while let (Some(lesser), Some(&greater)) = (small.pop(), large.last()) {
             let part = left[usize::from(lesser)];
             slots[usize::from(lesser)].threshold = ((u128::from(part) << 32) / u128::from(total)) as u32;
@@ -83,14 +89,22 @@ impl Alias {
     pub fn draw(&self, chance: &mut Chance) -> usize {
         let word = chance.next();
         let slot = &self.0[(((word >> 32) * self.0.len() as u64) >> 32) as usize];
-        usize::from(if (word as u32) < slot.threshold { slot.here } else { slot.other })
+        usize::from(if (word as u32) < slot.threshold {
+            slot.here
+        } else {
+            slot.other
+        })
     }
 
     /// The probability of each entry, as the table has it.
     pub fn probabilities(&self) -> Vec<f64> {
         let mut sums = vec![0.0; self.0.len()];
         for slot in &self.0 {
-            let here = if slot.here == slot.other { 1.0 } else { f64::from(slot.threshold) / 4_294_967_296.0 };
+            let here = if slot.here == slot.other {
+                1.0
+            } else {
+                f64::from(slot.threshold) / 4_294_967_296.0
+            };
             sums[usize::from(slot.here)] += here;
             sums[usize::from(slot.other)] += 1.0 - here;
         }

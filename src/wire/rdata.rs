@@ -36,3 +36,8 @@ pub enum Piece<'a> {
 pub fn pieces(_rtype: RecordType, rdata: &[u8]) -> impl Iterator<Item = Piece<'_>> {
     [Piece::Octets(rdata)].into_iter()
 }
+
+/// The names that records of a type point to.
+pub fn names(_rtype: RecordType, _rdata: &[u8]) -> Vec<Name> {
+    Vec::new()
+}
