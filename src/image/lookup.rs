@@ -78,10 +78,10 @@ impl Image {
             hash = self.names.key.child(hash, bytes, HEADER + parsed.label_offset(index));
             hashes[index] = hash;
         }
-        for index in shallowest..=labels {
+        for (index, hash) in hashes.iter().enumerate().take(labels + 1).skip(shallowest) {
             let offset = parsed.label_offset(index);
             let suffix = parsed.name(bytes).get(offset..).unwrap_or_default();
-            if let Some(id) = self.names.find(hashes[index], suffix) {
+            if let Some(id) = self.names.find(*hash, suffix) {
                 return self.at_encloser(id, offset, parsed);
             }
         }

@@ -14,6 +14,7 @@ use crate::policy::model::NodeId;
 use crate::policy::tree::{Forest, Tables};
 use crate::wire::name::Name;
 use crate::zone::model::SteerTtl;
+use lookup::{Case, Found};
 use names::Names;
 use tail::{Entry, Tail, Tails};
 
@@ -45,6 +46,24 @@ pub struct Image {
     pub forest: Forest,
     /// What of the settings is compiled in.
     pub options: Options,
+}
+
+impl Image {
+    /// Asks for the entries of the owner that a name probably has.
+    #[inline(always)]
+    pub fn prefetch_entries(&self, hash: u64) {
+        if let Some(owner) = self.names.probable_owner(hash) {
+            prefetch::prefetch(&self.entries, owner.entries as usize);
+        }
+    }
+
+    /// Asks for what will be sent.
+    #[inline(always)]
+    pub fn prefetch_tail(&self, found: &Found) {
+        if let Case::Entry(entry) = found.case {
+            self.tails.prefetch(&self.entries[entry as usize].tail);
+        }
+    }
 }
 
 /// A zone, as far as answers need it.

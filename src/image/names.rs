@@ -167,6 +167,16 @@ impl Names {
         }
     }
 
+    /// The owner that a name has if its home slot is not another's: good enough to ask for more memory.
+    #[inline(always)]
+    pub fn probable_owner(&self, hash: u64) -> Option<&Owner> {
+        let entry = self.slots[home(hash, self.slots.len() - 1)];
+        match entry >> 32 == hash & 0xffff_ffff {
+            true => self.owners.get((entry as u32).wrapping_sub(1) as usize),
+            false => None,
+        }
+    }
+
     /// The number of the owner of a name, asked in any case.
     #[inline]
     pub fn find(&self, hash: u64, name: &[u8]) -> Option<u32> {

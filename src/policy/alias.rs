@@ -16,7 +16,7 @@ impl Chance {
 
     /// The next 64 uniform bits.
     #[inline]
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -27,7 +27,7 @@ impl Chance {
     /// A uniform number below `limit` (which is at most 2^32), by multiplication.
     #[inline]
     pub fn below(&mut self, limit: usize) -> usize {
-        (((self.next() >> 32) * limit as u64) >> 32) as usize
+        (((self.word() >> 32) * limit as u64) >> 32) as usize
     }
 }
 
@@ -87,7 +87,7 @@ impl Alias {
     /// Draws an entry.
     #[inline]
     pub fn draw(&self, chance: &mut Chance) -> usize {
-        let word = chance.next();
+        let word = chance.word();
         let slot = &self.0[(((word >> 32) * self.0.len() as u64) >> 32) as usize];
         usize::from(if (word as u32) < slot.threshold {
             slot.here

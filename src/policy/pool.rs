@@ -260,7 +260,7 @@ impl PoolTable {
     fn weigh(&self, chance: &mut Chance, left: impl Fn(&usize) -> bool) -> usize {
         let weights = || self.candidates.iter().enumerate().filter(|(place, _)| left(place));
         let total: u64 = weights().map(|(_, candidate)| u64::from(candidate.weight)).sum();
-        let mut mark = ((u128::from(chance.next()) * u128::from(total)) >> 64) as u64;
+        let mut mark = ((u128::from(chance.word()) * u128::from(total)) >> 64) as u64;
         for (place, candidate) in weights() {
             match mark.checked_sub(u64::from(candidate.weight)) {
                 Some(rest) => mark = rest,

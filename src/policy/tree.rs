@@ -9,7 +9,7 @@ use super::alias::Chance;
 use super::model::{Choose, Fallback, Node, NodeId, NodeKind, Policy, Steering};
 use super::pool::{Choice, PoolTable, by_weight};
 use super::sticky::Sticky;
-use super::trace::{Ear, How, Under};
+use super::trace::{Ear, Under};
 use crate::health::Verdicts;
 
 /// What does not depend on verdicts.
@@ -303,9 +303,4 @@ fn member_names(node: &Node) -> Vec<&str> {
         NodeKind::Pool(pool) => pool.backends.iter().map(|backend| backend.name.as_str()).collect(),
         NodeKind::Policy(policy) => policy.members.iter().map(|member| member.name.as_str()).collect(),
     }
-}
-
-/// Tells how a single choice of a pool went; for explaining.
-pub fn how(table: &PoolTable) -> How {
-    table.how()
 }
