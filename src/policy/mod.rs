@@ -1,5 +1,6 @@
 //! Which backends to hand out to a client. Sees backends, locations and verdicts; hands out ids and addresses, never messages.
 
+pub mod decide;
 pub mod model;
 pub mod sticky;
 
