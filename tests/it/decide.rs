@@ -251,6 +251,10 @@ fn a_host_is_always_healthy_and_of_both_families() {
     let hosts = "25% cdn edge.example. /0; 75% cdn other.example. /0";
     assert_eq!(get(&forest, root, A, "10.0.0.1"), hosts);
     assert_eq!(get(&forest, root, AAAA, ""), hosts);
+    // There is one CNAME at most in an answer, whatever the pool says.
+    let cdn = forest.steering.by_name["cdn"];
+    forest.pool_mut(cdn).answers = Answers::All;
+    assert_eq!(get(&forest, root, AAAA, ""), hosts);
 }
 
 #[test]
