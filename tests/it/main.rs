@@ -1,1 +1,6 @@
 //! The one integration binary.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod decide;
+mod forests;
+mod invariants;
