@@ -67,7 +67,7 @@ mod tests {
     use crate::policy::model::Steering;
 
     fn serving() -> Serving {
-        let image = Image::compile(&[], &[], Steering::default(), &Options::default());
+        let image = Image::compile(&[], &[], Steering::default(), Options::default(), [1, 2]);
         Serving::new(Arc::new(image), &Verdicts::default())
     }
 

@@ -26,8 +26,13 @@ pub fn build(loaded: Loaded) -> Serving {
         version,
     };
     let verdicts = Verdicts::unknown(loaded.steering.addresses as usize);
-    let image = Image::compile(&loaded.zones, &loaded.failed, loaded.steering, &options);
+    let image = Image::compile(&loaded.zones, &loaded.failed, loaded.steering, options, random_key());
     Serving::new(Arc::new(image), &verdicts)
+}
+
+/// 128 bits that nobody else knows, for the index of names.
+fn random_key() -> [u64; 2] {
+    [0; 2].map(|_: u64| getrandom::u64().unwrap_or_else(|_| fastrand::u64(..)))
 }
 
 /// Loads anew and publishes, beside what is running.

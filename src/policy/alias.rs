@@ -16,7 +16,7 @@ impl Chance {
 
     /// The next 64 uniform bits.
     #[inline]
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -27,7 +27,7 @@ impl Chance {
     /// A uniform number below `limit` (which is at most 2^32), by multiplication.
     #[inline]
     pub fn below(&mut self, limit: usize) -> usize {
-        (((self.next() >> 32) * limit as u64) >> 32) as usize
+        (((self.word() >> 32) * limit as u64) >> 32) as usize
     }
 }
 
@@ -51,10 +51,16 @@ impl Alias {
         let count = weights.len() as u64;
         // In units of 1/count of the total: exactly `total` fills a slot.
         let mut left: Vec<u64> = weights.iter().map(|weight| u64::from(*weight) * count).collect();
-        let (mut small, mut large): (Vec<u16>, Vec<u16>) =
-            (0..weights.len()).map(|index| index as u16).partition(|index| left[usize::from(*index)] < total);
-        let mut slots: Vec<Slot> =
-            (0..weights.len()).map(|index| Slot { threshold: u32::MAX, here: index as u16, other: index as u16 }).collect();
+        let (mut small, mut large): (Vec<u16>, Vec<u16>) = (0..weights.len())
+            .map(|index| index as u16)
+            .partition(|index| left[usize::from(*index)] < total);
+        let mut slots: Vec<Slot> = (0..weights.len())
+            .map(|index| Slot {
+                threshold: u32::MAX,
+                here: index as u16,
+                other: index as u16,
+            })
+            .collect();
         while let (Some(lesser), Some(&greater)) = (small.pop(), large.last()) {
             let part = left[usize::from(lesser)];
             slots[usize::from(lesser)].threshold = ((u128::from(part) << 32) / u128::from(total)) as u32;
@@ -81,16 +87,24 @@ impl Alias {
     /// Draws an entry.
     #[inline]
     pub fn draw(&self, chance: &mut Chance) -> usize {
-        let word = chance.next();
+        let word = chance.word();
         let slot = &self.0[(((word >> 32) * self.0.len() as u64) >> 32) as usize];
-        usize::from(if (word as u32) < slot.threshold { slot.here } else { slot.other })
+        usize::from(if (word as u32) < slot.threshold {
+            slot.here
+        } else {
+            slot.other
+        })
     }
 
     /// The probability of each entry, as the table has it.
     pub fn probabilities(&self) -> Vec<f64> {
         let mut sums = vec![0.0; self.0.len()];
         for slot in &self.0 {
-            let here = if slot.here == slot.other { 1.0 } else { f64::from(slot.threshold) / 4_294_967_296.0 };
+            let here = if slot.here == slot.other {
+                1.0
+            } else {
+                f64::from(slot.threshold) / 4_294_967_296.0
+            };
             sums[usize::from(slot.here)] += here;
             sums[usize::from(slot.other)] += 1.0 - here;
         }

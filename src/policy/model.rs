@@ -17,6 +17,9 @@ pub const WEIGHT_MAX: u32 = (1 << 20) - 1;
 /// are kept in 16 bits.
 pub const MEMBERS_MAX: usize = 4096;
 
+/// The most backends that `answers` may ask for by number: far more than a client tries. "all" has no such bound.
+pub const ANSWERS_MAX: usize = 256;
+
 /// A pool or policy, by its place in [`Steering::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u32);
@@ -111,7 +114,7 @@ pub struct Pool {
 /// How many backends stand in one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
-    /// So many different ones, at least one.
+    /// So many different ones: 1 to [`ANSWERS_MAX`].
     Count(u16),
     /// All that are healthy, in random order.
     All,

@@ -3,11 +3,11 @@
 
 use std::net::IpAddr;
 
-use super::alias::{Alias, Chance};
-use super::model::{Answers, MEMBERS_MAX, MinHealthy, Pool, Target};
-use super::sticky::{BUCKETS, Sticky};
-use super::trace::{How, Under};
 use super::Family;
+use super::alias::{Alias, Chance};
+use super::model::{ANSWERS_MAX, Answers, MEMBERS_MAX, MinHealthy, Pool, Target};
+use super::sticky::{BUCKETS, Key, Scored, Sticky};
+use super::trace::{How, Under};
 use crate::health::Verdicts;
 
 /// Tries to draw one more different backend before the remaining ones are weighed one by one.
@@ -53,11 +53,21 @@ impl Choice {
     pub fn new(sticky: Option<&Sticky>, candidates: &[(usize, u32)]) -> Self {
         match sticky {
             _ if candidates.len() < 2 => Choice::First,
-            None => Choice::Draw(Alias::new(&candidates.iter().map(|(_, weight)| *weight).collect::<Vec<_>>())),
-            Some(sticky) if !sticky.is_bucketed() => Choice::Sticky,
+            None => Choice::Draw(Alias::new(
+                &candidates.iter().map(|(_, weight)| *weight).collect::<Vec<_>>(),
+            )),
+            Some(sticky) if !sticky.has_buckets() => Choice::Sticky,
             Some(sticky) => {
-                let winner = |bucket| sticky.winner(&sticky.bucket(bucket), candidates.iter().copied()).unwrap_or(0);
-                Choice::Buckets((0..BUCKETS).map(|bucket| place(candidates, winner(bucket)) as u16).collect())
+                let winner = |bucket| {
+                    sticky
+                        .winner(&Key::of_bucket(bucket), candidates.iter().copied())
+                        .unwrap_or(0)
+                };
+                Choice::Buckets(
+                    (0..BUCKETS)
+                        .map(|bucket| place(candidates, winner(bucket)) as u16)
+                        .collect(),
+                )
             }
         }
     }
@@ -75,10 +85,14 @@ impl Choice {
             (Choice::Draw(alias), _) => alias.draw(chance),
             (Choice::Sticky, Some(sticky)) => {
                 let winner = sticky.winner(&sticky.key(client), candidates.clone());
-                candidates.into_iter().position(|(index, _)| Some(index) == winner).unwrap_or(0)
+                candidates
+                    .into_iter()
+                    .position(|(index, _)| Some(index) == winner)
+                    .unwrap_or(0)
             }
             (Choice::Buckets(winners), Some(sticky)) => {
-                usize::from(winners.get(usize::from(sticky.bucket_of(client))).copied().unwrap_or(0))
+                let bucket = sticky.key(client).bucket().unwrap_or(0);
+                usize::from(winners[usize::from(bucket)])
             }
             _ => 0,
         }
@@ -95,14 +109,21 @@ impl Choice {
 }
 
 fn place(candidates: &[(usize, u32)], index: usize) -> usize {
-    candidates.iter().position(|(candidate, _)| *candidate == index).unwrap_or(0)
+    candidates
+        .iter()
+        .position(|(candidate, _)| *candidate == index)
+        .unwrap_or(0)
 }
 
 /// Keeps those of positive weight; if there are none, all, as if of weight 1.
 pub fn by_weight<T>(entries: Vec<T>, weight: impl Fn(&mut T) -> &mut u32) -> Vec<T> {
     let (mut positive, mut zero): (Vec<T>, Vec<T>) = (Vec::new(), Vec::new());
     for mut entry in entries {
-        if *weight(&mut entry) > 0 { positive.push(entry) } else { zero.push(entry) }
+        if *weight(&mut entry) > 0 {
+            positive.push(entry)
+        } else {
+            zero.push(entry)
+        }
     }
     if !positive.is_empty() {
         return positive;
@@ -123,22 +144,39 @@ impl PoolTable {
                 Target::Host(_) => true,
                 Target::Addresses { ipv4, ipv6 } => {
                     match family {
-                        Family::Ipv4 => ipv4.iter().filter(|(_, id)| fit(*id)).for_each(|(a, _)| octets.extend(a.octets())),
-                        Family::Ipv6 => ipv6.iter().filter(|(_, id)| fit(*id)).for_each(|(a, _)| octets.extend(a.octets())),
+                        Family::Ipv4 => ipv4
+                            .iter()
+                            .filter(|(_, id)| fit(*id))
+                            .for_each(|(a, _)| octets.extend(a.octets())),
+                        Family::Ipv6 => ipv6
+                            .iter()
+                            .filter(|(_, id)| fit(*id))
+                            .for_each(|(a, _)| octets.extend(a.octets())),
                     }
                     false
                 }
             };
             let end = octets.len() as u32;
             if host || end > start {
-                healthy.push(Candidate { backend: index as u16, weight: backend.weight, start, end });
+                healthy.push(Candidate {
+                    backend: index as u16,
+                    weight: backend.weight,
+                    start,
+                    end,
+                });
             }
         }
         let usable = !healthy.is_empty() && (under == Under::Waived || enough(pool, &healthy));
         let candidates = by_weight(healthy, |candidate| &mut candidate.weight);
         let weighted: Vec<_> = candidates.iter().map(Candidate::weighted).collect();
         let choice = Choice::new(sticky, &weighted);
-        Self { usable, answers: pool.answers, candidates: candidates.into(), octets: octets.into(), choice }
+        Self {
+            usable,
+            answers: pool.answers,
+            candidates: candidates.into(),
+            octets: octets.into(),
+            choice,
+        }
     }
 
     /// What one choice goes by.
@@ -177,15 +215,16 @@ impl PoolTable {
         match wanted.min(count) {
             0 => 0,
             1 if self.answers != Answers::All => {
-                places[0] = self.choice.choose(sticky, client, chance, self.candidates.iter().map(Candidate::weighted)) as u16;
+                places[0] = self
+                    .choice
+                    .choose(sticky, client, chance, self.candidates.iter().map(Candidate::weighted))
+                    as u16;
                 1
             }
-            wanted if wanted == count && sticky.is_none_or(|_| self.answers == Answers::All) => {
-                self.shuffle(chance, limit.min(wanted), places)
-            }
-            wanted => match sticky {
-                Some(sticky) => self.ranked(sticky, client, limit.min(wanted), places),
+            wanted => match sticky.filter(|_| self.answers != Answers::All) {
+                None if wanted == count => self.shuffle(chance, limit.min(wanted), places),
                 None => self.draw(chance, limit.min(wanted), places),
+                Some(sticky) => self.ranked(sticky, client, limit.min(wanted), places),
             },
         }
     }
@@ -193,7 +232,10 @@ impl PoolTable {
     /// So many of all, in random order (Fisher and Yates).
     fn shuffle(&self, chance: &mut Chance, wanted: usize, places: &mut [u16]) -> usize {
         let places = &mut places[..self.candidates.len()];
-        places.iter_mut().enumerate().for_each(|(index, place)| *place = index as u16);
+        places
+            .iter_mut()
+            .enumerate()
+            .for_each(|(index, place)| *place = index as u16);
         for at in 0..wanted {
             places.swap(at, at + chance.below(places.len() - at));
         }
@@ -218,7 +260,7 @@ impl PoolTable {
     fn weigh(&self, chance: &mut Chance, left: impl Fn(&usize) -> bool) -> usize {
         let weights = || self.candidates.iter().enumerate().filter(|(place, _)| left(place));
         let total: u64 = weights().map(|(_, candidate)| u64::from(candidate.weight)).sum();
-        let mut mark = ((u128::from(chance.next()) * u128::from(total)) >> 64) as u64;
+        let mut mark = ((u128::from(chance.word()) * u128::from(total)) >> 64) as u64;
         for (place, candidate) in weights() {
             match mark.checked_sub(u64::from(candidate.weight)) {
                 Some(rest) => mark = rest,
@@ -231,9 +273,13 @@ impl PoolTable {
     /// The first so many of a client's ranking.
     fn ranked(&self, sticky: &Sticky, client: IpAddr, wanted: usize, places: &mut [u16]) -> usize {
         let weighted = self.candidates.iter().map(Candidate::weighted);
-        let count = sticky.ranked(&sticky.key(client), weighted, &mut places[..wanted]);
-        for place in &mut places[..count] {
-            let found = self.candidates.binary_search_by_key(place, |candidate| candidate.backend);
+        let mut ranking = [Scored::default(); ANSWERS_MAX];
+        let ranking = &mut ranking[..wanted.min(ANSWERS_MAX)];
+        let count = sticky.ranked(&sticky.key(client), weighted, ranking);
+        for (place, scored) in places.iter_mut().zip(&ranking[..count]) {
+            let found = self
+                .candidates
+                .binary_search_by_key(&scored.member, |candidate| usize::from(candidate.backend));
             *place = found.unwrap_or(0) as u16;
         }
         count

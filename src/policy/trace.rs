@@ -93,11 +93,23 @@ pub struct Narrator {
 
 impl Ear for Narrator {
     fn chose(&mut self, policy: NodeId, family: Family, under: Under, member: usize, how: How) {
-        self.steps.push(Step::Chose { policy, family, under, member, how });
+        self.steps.push(Step::Chose {
+            policy,
+            family,
+            under,
+            member,
+            how,
+        });
     }
 
     fn handed_out(&mut self, pool: NodeId, family: Family, under: Under, backend: usize, how: How) {
-        self.steps.push(Step::HandedOut { pool, family, under, backend, how });
+        self.steps.push(Step::HandedOut {
+            pool,
+            family,
+            under,
+            backend,
+            how,
+        });
     }
 
     fn fell_back(&mut self, root: NodeId, family: Family) {

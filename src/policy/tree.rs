@@ -9,7 +9,7 @@ use super::alias::Chance;
 use super::model::{Choose, Fallback, Node, NodeId, NodeKind, Policy, Steering};
 use super::pool::{Choice, PoolTable, by_weight};
 use super::sticky::Sticky;
-use super::trace::{Ear, How, Under};
+use super::trace::{Ear, Under};
 use crate::health::Verdicts;
 
 /// What does not depend on verdicts.
@@ -68,10 +68,17 @@ pub enum End<'a> {
 impl Forest {
     /// Compiles a checked model.
     pub fn new(steering: Steering) -> Self {
-        let sticky: Box<[Option<Sticky>]> =
-            steering.nodes.iter().map(|node| node.sticky.then(|| Sticky::new(&node.name, member_names(node)))).collect();
+        let sticky: Box<[Option<Sticky>]> = steering
+            .nodes
+            .iter()
+            .map(|node| node.sticky.then(|| Sticky::new(&node.name, member_names(node))))
+            .collect();
         let waived = level(&steering, &sticky, &Verdicts::default(), Under::Waived);
-        Self { steering, sticky, waived }
+        Self {
+            steering,
+            sticky,
+            waived,
+        }
     }
 
     /// Whether any backend of the family is somewhere under a node.
@@ -127,11 +134,19 @@ impl Forest {
             let sticky = self.sticky[id.0 as usize].as_ref();
             match &*level[id.0 as usize] {
                 NodeTable::Pool(tables) => {
-                    return End::Pool { pool: id, table: &tables[family as usize], sticky, under };
+                    return End::Pool {
+                        pool: id,
+                        table: &tables[family as usize],
+                        sticky,
+                        under,
+                    };
                 }
                 NodeTable::Policy(tables) => {
                     let table = &tables[family as usize];
-                    let weighted = table.candidates.iter().map(|(member, _, weight)| (usize::from(*member), *weight));
+                    let weighted = table
+                        .candidates
+                        .iter()
+                        .map(|(member, _, weight)| (usize::from(*member), *weight));
                     let chosen = table.choice.choose(sticky, client, chance, weighted);
                     let (member, node, _) = table.candidates[chosen];
                     ear.chose(id, family, under, usize::from(member), table.choice.how());
@@ -155,10 +170,21 @@ impl Forest {
         let node = self.steering.node(id);
         match &node.kind {
             NodeKind::Pool(pool) => {
-                node.sticky && pool.backends.iter().filter(|backend| backend.target.has_family(family)).count() > 1
+                node.sticky
+                    && pool
+                        .backends
+                        .iter()
+                        .filter(|backend| backend.target.has_family(family))
+                        .count()
+                        > 1
             }
             NodeKind::Policy(policy) => {
-                let members = || policy.members.iter().filter(|member| self.has_family(member.node, family));
+                let members = || {
+                    policy
+                        .members
+                        .iter()
+                        .filter(|member| self.has_family(member.node, family))
+                };
                 (node.sticky && matches!(policy.choose, Choose::Weighted) && members().count() > 1)
                     || members().any(|member| self.any_sticky(member.node, family))
             }
@@ -180,7 +206,12 @@ impl Tables {
     /// Works out the tables for these verdicts. `before` are those they take the place of.
     pub fn new(forest: &Forest, verdicts: &Verdicts, before: Option<&Tables>) -> Self {
         let level = level(&forest.steering, &forest.sticky, verdicts, Under::Verdicts);
-        let last = forest.steering.nodes.iter().enumerate().filter(|(_, node)| node.root.fallback == Fallback::Last);
+        let last = forest
+            .steering
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(_, node)| node.root.fallback == Fallback::Last);
         let last = last.map(|(index, _)| {
             let id = NodeId(index as u32);
             let of = |family| match level[index].usable(family) {
@@ -232,25 +263,38 @@ fn level(steering: &Steering, sticky: &[Option<Sticky>], verdicts: &Verdicts, un
 
 impl PolicyTable {
     fn new(policy: &Policy, sticky: Option<&Sticky>, usable: impl Fn(NodeId) -> bool) -> Self {
-        let members = policy.members.iter().enumerate().filter(|(_, member)| usable(member.node));
-        let members: Vec<(u16, NodeId, u32)> =
-            members.map(|(place, member)| (place as u16, member.node, member.weight)).collect();
+        let members = policy
+            .members
+            .iter()
+            .enumerate()
+            .filter(|(_, member)| usable(member.node));
+        let members: Vec<(u16, NodeId, u32)> = members
+            .map(|(place, member)| (place as u16, member.node, member.weight))
+            .collect();
         let (candidates, choice) = match &policy.choose {
             Choose::Weighted => {
                 let candidates = by_weight(members, |(_, _, weight)| weight);
-                let weighted: Vec<_> =
-                    candidates.iter().map(|(place, _, weight)| (usize::from(*place), *weight)).collect();
+                let weighted: Vec<_> = candidates
+                    .iter()
+                    .map(|(place, _, weight)| (usize::from(*place), *weight))
+                    .collect();
                 let choice = Choice::new(sticky, &weighted);
                 (candidates, choice)
             }
             // No client has a known location here, and for those the order written counts.
             Choose::Failover | Choose::Nearest => (members.into_iter().take(1).collect(), Choice::First),
             Choose::Rules(rules) => {
-                let otherwise = members.into_iter().filter(|(place, _, _)| usize::from(*place) == rules.otherwise);
+                let otherwise = members
+                    .into_iter()
+                    .filter(|(place, _, _)| usize::from(*place) == rules.otherwise);
                 (otherwise.collect(), Choice::First)
             }
         };
-        Self { usable: !candidates.is_empty(), candidates: candidates.into(), choice }
+        Self {
+            usable: !candidates.is_empty(),
+            candidates: candidates.into(),
+            choice,
+        }
     }
 }
 
@@ -259,9 +303,4 @@ fn member_names(node: &Node) -> Vec<&str> {
         NodeKind::Pool(pool) => pool.backends.iter().map(|backend| backend.name.as_str()).collect(),
         NodeKind::Policy(policy) => policy.members.iter().map(|member| member.name.as_str()).collect(),
     }
-}
-
-/// Tells how a single choice of a pool went; for explaining.
-pub fn how(table: &PoolTable) -> How {
-    table.how()
 }

@@ -2,9 +2,11 @@
 //!
 //! Whatever carries a query (a datagram, a stream) reads what is served through one [`Shared`] pointer, and never writes it.
 
+pub mod counters;
 pub mod limit;
 pub mod listen;
 pub mod stream;
+pub mod syscall;
 pub mod udp;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Queries: everything that is read from the octets of one, in one forward pass and one backward multiply a label.
 //!
 //! The result borrows nothing, so that a whole batch can be parsed before any of it is looked up.
-#![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
 use super::code::{RecordType, class};
 use super::edns::{self, Edns};
@@ -93,7 +93,10 @@ pub struct NameKey {
 impl NameKey {
     /// A key from 128 random bits.
     pub fn new(random: [u64; 2]) -> Self {
-        Self { multiplier: random[0] | 1, seed: random[1] }
+        Self {
+            multiplier: random[0] | 1,
+            seed: random[1],
+        }
     }
 
     /// The hash of the root: that of every other name goes out from it, label by label.
@@ -130,7 +133,10 @@ impl NameKey {
             starts.push(at);
             at += usize::from(*length) + 1;
         }
-        starts.iter().rev().fold(self.root(), |hash, start| self.child(hash, &octets, *start))
+        starts
+            .iter()
+            .rev()
+            .fold(self.root(), |hash, start| self.child(hash, &octets, *start))
     }
 
     #[inline]
@@ -144,7 +150,11 @@ impl NameKey {
 /// The eight octets before `end`; zero where there are none.
 #[inline]
 fn word_before(octets: &[u8], end: usize) -> u64 {
-    match end.checked_sub(8).and_then(|start| octets.get(start..end)).and_then(|word| word.try_into().ok()) {
+    match end
+        .checked_sub(8)
+        .and_then(|start| octets.get(start..end))
+        .and_then(|word| word.try_into().ok())
+    {
         Some(word) => u64::from_le_bytes(word),
         None => 0,
     }
@@ -192,7 +202,11 @@ pub fn parse(bytes: &[u8], key: &NameKey) -> Parsed {
         return malformed(parsed);
     }
     if [an1, an0, ns1, ns0, ar1, ar0] == [0; 6] {
-        return if bytes.len() == parsed.question_end { parsed } else { malformed(parsed) };
+        return if bytes.len() == parsed.question_end {
+            parsed
+        } else {
+            malformed(parsed)
+        };
     }
     let before = u32::from(u16::from_be_bytes([an1, an0])) + u32::from(u16::from_be_bytes([ns1, ns0]));
     records(bytes, before, u16::from_be_bytes([ar1, ar0]), parsed)
@@ -212,7 +226,9 @@ fn question(bytes: &[u8], key: &NameKey, parsed: &mut Parsed) -> bool {
     let mut at = HEADER;
     let mut count = 0;
     loop {
-        let Some(length) = bytes.get(at).map(|length| usize::from(*length)) else { return false };
+        let Some(length) = bytes.get(at).map(|length| usize::from(*length)) else {
+            return false;
+        };
         if length == 0 {
             break;
         }
@@ -220,8 +236,12 @@ fn question(bytes: &[u8], key: &NameKey, parsed: &mut Parsed) -> bool {
         if length > LABEL_MAX {
             return false;
         }
-        let Some(slot) = parsed.labels.get_mut(count) else { return false };
-        let Ok(offset) = u8::try_from(at - HEADER) else { return false };
+        let Some(slot) = parsed.labels.get_mut(count) else {
+            return false;
+        };
+        let Ok(offset) = u8::try_from(at - HEADER) else {
+            return false;
+        };
         *slot = offset;
         count += 1;
         at += length + 1;
@@ -230,7 +250,9 @@ fn question(bytes: &[u8], key: &NameKey, parsed: &mut Parsed) -> bool {
     if end - HEADER > NAME_MAX {
         return false;
     }
-    let Some([t1, t0, c1, c0]) = bytes.get(end..).and_then(|rest| rest.first_chunk::<4>()) else { return false };
+    let Some([t1, t0, c1, c0]) = bytes.get(end..).and_then(|rest| rest.first_chunk::<4>()) else {
+        return false;
+    };
     let mut hash = key.root();
     for offset in parsed.labels.get(..count).unwrap_or_default().iter().rev() {
         hash = key.child(hash, bytes, HEADER + usize::from(*offset));
@@ -248,7 +270,9 @@ fn question(bytes: &[u8], key: &NameKey, parsed: &mut Parsed) -> bool {
 fn records(bytes: &[u8], before: u32, additional: u16, mut parsed: Parsed) -> Parsed {
     let mut at = parsed.question_end;
     for index in 0..before + u32::from(additional) {
-        let Some(record) = record(bytes, at) else { return malformed(parsed) };
+        let Some(record) = record(bytes, at) else {
+            return malformed(parsed);
+        };
         at = record.end;
         if record.rtype != RecordType::OPT {
             continue;
@@ -325,7 +349,10 @@ mod tests {
     use super::*;
     use crate::wire::name::Name;
 
-    const KEY: NameKey = NameKey { multiplier: 0x9e37_79b9_7f4a_7c15, seed: 7 };
+    const KEY: NameKey = NameKey {
+        multiplier: 0x9e37_79b9_7f4a_7c15,
+        seed: 7,
+    };
 
     fn query(name: &str) -> Vec<u8> {
         let mut bytes = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -336,7 +363,13 @@ mod tests {
 
     #[test]
     fn hash_of_a_query_is_that_of_the_name_in_any_case() {
-        for text in [".", "a.", "WwW.eXample.com.", "a-label-of-more-than-sixteen-octets.Example.", "1234567.12345678."] {
+        for text in [
+            ".",
+            "a.",
+            "WwW.eXample.com.",
+            "a-label-of-more-than-sixteen-octets.Example.",
+            "1234567.12345678.",
+        ] {
             let parsed = parse(&query(text), &KEY);
             assert_eq!(parsed.kind, Kind::Query);
             let lowered = Name::parse(text, None).unwrap().to_lowercase();
@@ -349,7 +382,10 @@ mod tests {
     #[test]
     fn lower_changes_letters_only() {
         for octet in 0..=255u8 {
-            assert_eq!(lower(u64::from(octet) << 24), u64::from(octet.to_ascii_lowercase()) << 24);
+            assert_eq!(
+                lower(u64::from(octet) << 24),
+                u64::from(octet.to_ascii_lowercase()) << 24
+            );
         }
     }
 

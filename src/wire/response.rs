@@ -37,7 +37,12 @@ pub struct Writer {
 impl Writer {
     /// After a question for `name`. The name and its suffixes may be pointed at, less the first `skip` of them.
     pub fn after_question(name: &Name, skip: usize) -> Self {
-        let mut writer = Self { octets: vec![0; HEADER], start: 0, suffixes: HashMap::new(), pointers: Vec::new() };
+        let mut writer = Self {
+            octets: vec![0; HEADER],
+            start: 0,
+            suffixes: HashMap::new(),
+            pointers: Vec::new(),
+        };
         let mut rest = Some(name.clone());
         let mut at = HEADER;
         let mut index = 0;
@@ -100,11 +105,16 @@ impl Writer {
 
     fn name(&mut self, wire: &[u8]) {
         let mut at = 0;
-        while let Some(length) = wire.get(at).map(|length| usize::from(*length)).filter(|length| *length > 0) {
+        while let Some(length) = wire
+            .get(at)
+            .map(|length| usize::from(*length))
+            .filter(|length| *length > 0)
+        {
             let suffix = wire[at..].to_ascii_lowercase();
             if let Some(&target) = self.suffixes.get(&suffix) {
                 // A tail beyond what 16 bits hold is refused when it is kept.
-                self.pointers.push(u16::try_from(self.octets.len() - self.start).unwrap_or(u16::MAX));
+                self.pointers
+                    .push(u16::try_from(self.octets.len() - self.start).unwrap_or(u16::MAX));
                 let pointer = 0xc000 | u16::try_from(target).unwrap_or_default();
                 self.octets.extend_from_slice(&pointer.to_be_bytes());
                 return;
@@ -128,8 +138,18 @@ mod tests {
         let name = |text| Name::parse(text, None).unwrap();
         let mut writer = Writer::after_question(&name("www.example.com."), 0);
         writer.record(Owner::Question, RecordType::A, 300, &[192, 0, 2, 1]);
-        writer.record(Owner::Name(&name("ns.Example.com.")), RecordType::A, 300, &[192, 0, 2, 2]);
-        writer.record(Owner::Name(&name("ns.example.com.")), RecordType::A, 300, &[192, 0, 2, 3]);
+        writer.record(
+            Owner::Name(&name("ns.Example.com.")),
+            RecordType::A,
+            300,
+            &[192, 0, 2, 2],
+        );
+        writer.record(
+            Owner::Name(&name("ns.example.com.")),
+            RecordType::A,
+            300,
+            &[192, 0, 2, 3],
+        );
         let sections = writer.sections();
         assert_eq!(sections[..2], [0xc0, 12]);
         assert_eq!(sections[16..21], [2, b'n', b's', 0xc0, 16]);

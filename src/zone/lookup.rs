@@ -60,7 +60,10 @@ impl Zone {
     fn has_below(&self, name: &Name) -> bool {
         // In canonical order the names below a name come right after it.
         let after = (std::ops::Bound::Excluded(name), std::ops::Bound::Unbounded);
-        self.owners.range(after).next().is_some_and(|(next, _)| next.is_at_or_below(name))
+        self.owners
+            .range(after)
+            .next()
+            .is_some_and(|(next, _)| next.is_at_or_below(name))
     }
 
     /// The highest cut at a name or above it.
@@ -69,7 +72,9 @@ impl Zone {
         let mut at = Some(name.clone());
         while let Some(name) = at.filter(|name| *name != self.origin) {
             let found = self.owners.get_key_value(&name);
-            highest = found.filter(|(_, owner)| owner.rrsets.contains_key(&RecordType::NS)).or(highest);
+            highest = found
+                .filter(|(_, owner)| owner.rrsets.contains_key(&RecordType::NS))
+                .or(highest);
             at = name.parent();
         }
         highest

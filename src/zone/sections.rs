@@ -70,7 +70,11 @@ pub fn compose<'a>(
     served_elsewhere: &dyn Fn(&Name) -> bool,
     writer: &mut Writer,
 ) -> Sections<'a> {
-    let mut composer = Composer { zone, writer, sections: Sections::empty() };
+    let mut composer = Composer {
+        zone,
+        writer,
+        sections: Sections::empty(),
+    };
     let mut lookup = start;
     let mut chain: Vec<Name> = Vec::new();
     loop {
@@ -91,7 +95,9 @@ pub fn compose<'a>(
             }
         };
         let name = chain.last().cloned();
-        let Some(target) = composer.at_owner(owner, name.as_ref(), qtype, reach) else { break };
+        let Some(target) = composer.at_owner(owner, name.as_ref(), qtype, reach) else {
+            break;
+        };
         // RFC 1034 4.3.2, 3a: go on with the name that the alias stands for, while it is ours.
         if chain.len() == CHAIN_MAX || chain.contains(&target) || served_elsewhere(&target) {
             break;
@@ -150,7 +156,8 @@ impl<'a> Composer<'a, '_> {
     fn answer(&mut self, owner: &ZoneOwner, name: Option<&Name>, rtype: RecordType) {
         let Some(rrset) = owner.rrsets.get(&rtype) else { return };
         for data in &rrset.rdata {
-            self.writer.record(name.map_or(Owner::Question, Owner::Name), rtype, rrset.ttl, data);
+            self.writer
+                .record(name.map_or(Owner::Question, Owner::Name), rtype, rrset.ttl, data);
             self.sections.answers += 1;
         }
     }
@@ -172,7 +179,12 @@ impl<'a> Composer<'a, '_> {
         self.sections.rcode = rcode;
         self.sections.answer_end = self.writer.position();
         let soa = &self.zone.soa;
-        self.writer.record(Owner::Name(&self.zone.origin), RecordType::SOA, soa.negative_ttl(), &soa.rdata());
+        self.writer.record(
+            Owner::Name(&self.zone.origin),
+            RecordType::SOA,
+            soa.negative_ttl(),
+            &soa.rdata(),
+        );
         self.sections.authorities = 1;
         self.sections.authority_end = self.writer.position();
     }
@@ -186,7 +198,9 @@ impl<'a> Composer<'a, '_> {
             }
             return;
         }
-        let Some(rrset) = owner.rrsets.get(&RecordType::NS) else { return };
+        let Some(rrset) = owner.rrsets.get(&RecordType::NS) else {
+            return;
+        };
         self.sections.referral = true;
         // RFC 1034 4.3.1: the bit speaks of the first owner of the answer section, where there is one.
         self.sections.authoritative = self.sections.answers > 0;
@@ -196,7 +210,11 @@ impl<'a> Composer<'a, '_> {
             self.sections.authorities += 1;
         }
         self.sections.authority_end = self.writer.position();
-        let targets: Vec<Name> = rrset.rdata.iter().flat_map(|data| rdata::names(RecordType::NS, data)).collect();
+        let targets: Vec<Name> = rrset
+            .rdata
+            .iter()
+            .flat_map(|data| rdata::names(RecordType::NS, data))
+            .collect();
         // What is below the cut comes first: without it the child cannot be reached (RFC 9471).
         let (below, beside): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| target.is_at_or_below(cut));
         for target in below.iter().chain(&beside) {
@@ -223,9 +241,13 @@ impl<'a> Composer<'a, '_> {
 
     /// Static addresses of a name in the zone; steered names have none.
     fn addresses(&mut self, name: &Name) {
-        let Some(owner) = self.zone.owners.get(name) else { return };
+        let Some(owner) = self.zone.owners.get(name) else {
+            return;
+        };
         for rtype in [RecordType::A, RecordType::AAAA] {
-            let Some(rrset) = owner.rrsets.get(&rtype) else { continue };
+            let Some(rrset) = owner.rrsets.get(&rtype) else {
+                continue;
+            };
             for data in &rrset.rdata {
                 self.writer.record(Owner::Name(name), rtype, rrset.ttl, data);
                 self.sections.additionals += 1;
