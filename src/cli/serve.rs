@@ -90,6 +90,7 @@ fn serve(config: Option<PathBuf>, loaded: Loaded, json: bool, out: &mut dyn Writ
         tokio::spawn(sweep(publisher));
         // Nobody may be reading; the daemon serves all the same.
         let _ = ready.announce(json, out);
+        tracing::debug!(listening = ?ready.listening, zones = ready.zones, "ready");
 
         signals.stop.wait().await;
         tracing::info!("stopping");
