@@ -82,7 +82,10 @@ pub enum LogFormat {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            listen: vec![(Ipv4Addr::LOCALHOST, DEFAULT_PORT).into(), (Ipv6Addr::LOCALHOST, DEFAULT_PORT).into()],
+            listen: vec![
+                (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into(),
+                (Ipv6Addr::LOCALHOST, DEFAULT_PORT).into(),
+            ],
             listen_is_default: true,
             workers: 0,
             engine: Engine::Native,
@@ -92,8 +95,14 @@ impl Default for Settings {
             version: String::new(),
             geo: Geo::default(),
             warmup: Duration::from_secs(3),
-            control: Control { socket: "windrose.sock".into(), listen: Some((Ipv4Addr::LOCALHOST, 8053).into()) },
-            log: Log { level: tracing::Level::INFO, format: LogFormat::Text },
+            control: Control {
+                socket: "windrose.sock".into(),
+                listen: Some((Ipv4Addr::LOCALHOST, 8053).into()),
+            },
+            log: Log {
+                level: tracing::Level::INFO,
+                format: LogFormat::Text,
+            },
         }
     }
 }

@@ -16,5 +16,9 @@ pub struct RdataError {
 
 /// Reads presentation form.
 pub fn parse(_rtype: RecordType, _text: &str, _origin: &Name) -> Result<Box<[u8]>, RdataError> {
-    Err(RdataError { offset: 0, message: "not yet".into(), hint: None })
+    Err(RdataError {
+        offset: 0,
+        message: "not yet".into(),
+        hint: None,
+    })
 }
