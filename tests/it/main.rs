@@ -14,4 +14,5 @@ mod query;
 mod readme;
 mod serve;
 mod stream;
+mod tables;
 mod tidy;
