@@ -18,6 +18,8 @@ pub struct Forest {
     /// The checked model; ids are the same.
     pub steering: Steering,
     sticky: Box<[Option<Sticky>]>,
+    /// For each node whether any backend of each family is under it.
+    families: Box<[[bool; 2]]>,
     waived: Level,
 }
 
@@ -73,17 +75,19 @@ impl Forest {
             .iter()
             .map(|node| node.sticky.then(|| Sticky::new(&node.name, member_names(node))))
             .collect();
+        let families = families(&steering);
         let waived = level(&steering, &sticky, &Verdicts::default(), Under::Waived);
         Self {
             steering,
             sticky,
+            families,
             waived,
         }
     }
 
     /// Whether any backend of the family is somewhere under a node.
     pub fn has_family(&self, node: NodeId, family: Family) -> bool {
-        self.waived[node.0 as usize].usable(family)
+        self.families[node.0 as usize][family as usize]
     }
 
     /// Walks down from a root. The root has the family ([`Forest::has_family`]).
@@ -240,7 +244,23 @@ impl NodeTable {
     }
 }
 
-/// Members come before the policies that name them, so one pass will do.
+/// Members come before the policies that name them, so one pass will do, here and below.
+fn families(steering: &Steering) -> Box<[[bool; 2]]> {
+    let mut families: Vec<[bool; 2]> = Vec::with_capacity(steering.nodes.len());
+    for node in &steering.nodes {
+        families.push([Family::Ipv4, Family::Ipv6].map(|family| {
+            match &node.kind {
+                NodeKind::Pool(pool) => pool.backends.iter().any(|backend| backend.target.has_family(family)),
+                NodeKind::Policy(policy) => policy
+                    .members
+                    .iter()
+                    .any(|member| families[member.node.0 as usize][family as usize]),
+            }
+        }));
+    }
+    families.into()
+}
+
 fn level(steering: &Steering, sticky: &[Option<Sticky>], verdicts: &Verdicts, under: Under) -> Level {
     let mut level: Vec<Arc<NodeTable>> = Vec::with_capacity(steering.nodes.len());
     for (node, sticky) in steering.nodes.iter().zip(sticky) {
