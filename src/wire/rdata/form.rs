@@ -73,7 +73,7 @@ pub(super) enum Field {
 pub(super) type Mnemonics = &'static [(&'static str, u16)];
 
 /// How the data of one type is written.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Form {
     /// The type.
     pub(super) rtype: RecordType,

@@ -62,7 +62,7 @@ pub(super) struct Reader<'t> {
     tokens: Vec<Token<'t>>,
     next: usize,
     /// Where the text ends: the place of what is missing.
-    pub(super) end: usize,
+    end: usize,
     /// Wire form.
     pub(super) out: Vec<u8>,
 }
@@ -76,7 +76,7 @@ impl<'t> Reader<'t> {
             .number("LENGTH", RDATA_MAX as u64)
             .map_err(|fault| fault.hint(form_hint))?;
         let place = self.rest().first().map_or(self.end, |token| token.offset);
-        self.out = self.hex_take_rest().map_err(|fault| fault.hint(form_hint))?;
+        self.out = self.hex_to_end().map_err(|fault| fault.hint(form_hint))?;
         if self.out.len() as u64 != length {
             let message = format!("`\\# {length}` is followed by {} octets", self.out.len());
             return Err(RdataError::new(place, message).hint(form_hint));
@@ -168,12 +168,12 @@ impl<'t> Reader<'t> {
             }
             Field::Hex => {
                 self.need(label)?;
-                let octets = self.hex_take_rest()?;
+                let octets = self.hex_to_end()?;
                 self.out.extend(octets);
                 Ok(())
             }
-            Field::Base64 => self.need(label).and_then(|()| self.base64_take_rest()),
-            Field::OptionalBase64 => self.base64_take_rest(),
+            Field::Base64 => self.need(label).and_then(|()| self.base64_to_end()),
+            Field::OptionalBase64 => self.base64_to_end(),
             Field::Bitmap => {
                 let types = self
                     .rest_of_tokens()
@@ -203,8 +203,8 @@ impl<'t> Reader<'t> {
     }
 
     /// Whether there is anything left for a field that goes on to the end.
-    fn need(&self, label: &str) -> Result<(), RdataError> {
-        match self.rest().is_empty() {
+    pub(super) fn need(&self, label: &str) -> Result<(), RdataError> {
+        match self.rest().iter().all(|token| token.raw.is_empty()) {
             true => Err(RdataError::new(self.end, format!("{label} is missing"))),
             false => Ok(()),
         }
@@ -296,12 +296,12 @@ impl<'t> Reader<'t> {
     }
 
     /// All that is left, as hexadecimal.
-    pub(super) fn hex_take_rest(&mut self) -> Result<Vec<u8>, RdataError> {
+    pub(super) fn hex_to_end(&mut self) -> Result<Vec<u8>, RdataError> {
         join(&self.rest_of_tokens(), &HEXLOWER_PERMISSIVE, "hexadecimal")
     }
 
     /// All that is left, as base64.
-    pub(super) fn base64_take_rest(&mut self) -> Result<(), RdataError> {
+    pub(super) fn base64_to_end(&mut self) -> Result<(), RdataError> {
         let octets = join(&self.rest_of_tokens(), &BASE64, "base64")?;
         self.out.extend(octets);
         Ok(())
