@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use data_encoding::{BASE64, HEXUPPER, HEXUPPER_PERMISSIVE};
 
 use super::RdataError;
-use super::read::{Reader, address, number};
+use super::read::Reader;
 use super::token::Token;
+use super::value::{address, number};
 use super::write::Wire;
 use crate::wire::code::RecordType;
 

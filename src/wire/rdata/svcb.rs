@@ -6,8 +6,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use data_encoding::BASE64;
 
 use super::RdataError;
-use super::read::{Reader, address, number};
+use super::read::Reader;
 use super::token::{Token, quote};
+use super::value::{address, number};
 use super::write::Wire;
 use crate::diagnostic::nearest_word;
 use crate::wire::code::RecordType;
