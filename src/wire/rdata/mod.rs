@@ -1,11 +1,11 @@
 //! Record data: presentation form to wire form and back, by one table of forms.
 //!
-//! A type is a row of [`form`]: the kinds of its fields. The reader of text, the writer of text, the check of octets and
+//! A type is a row of `form`: the kinds of its fields. The reader of text, the writer of text, the check of octets and
 //! the search for names all walk that row; only the types with a grammar of their own have code of their own.
 //!
 //! Why not the reader of `domain`, which the tests ask for a second opinion: as of 0.12.3 it takes `@` in data for a label,
 //! refuses escapes in `alpn`, keys with a 9 or a z and mnemonics of algorithms, takes any octets after `\#`, does not know
-//! twenty-odd types, writes IPSECKEY and SVCB so that it cannot read them back, and tells most faults at the end of the line.
+//! twenty-odd types, writes `no-default-alpn` and an IPSECKEY without a gateway wrongly, and tells most faults as on line 2.
 
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
