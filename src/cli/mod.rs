@@ -3,6 +3,7 @@
 //! Results go to stdout, faults to stderr. Exit status: 0 done; 1 the answer is no; 2 wrong use; 3 the daemon cannot be
 //! reached.
 
+mod explain;
 mod log;
 mod serve;
 
@@ -35,6 +36,11 @@ enum Command {
     /// SIGHUP reloads everything; any fault, and everything stays as it was. SIGTERM and SIGINT stop after answering what has
     /// arrived; a second one stops at once.
     Serve,
+
+    /// Say why a client gets the answer it gets, step by step, from the files
+    ///
+    /// Ends with 1 if no zone here has the name or the name does not exist.
+    Explain(explain::ExplainArgs),
 }
 
 /// Runs the command that the process was started with.
@@ -43,6 +49,7 @@ pub fn main() -> ExitCode {
     let (out, err) = (&mut io::stdout(), &mut io::stderr());
     match command {
         Command::Serve => serve::run(config, json, out, err),
+        Command::Explain(args) => explain::run(config, json, args, out, err),
     }
 }
 
