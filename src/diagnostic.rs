@@ -20,7 +20,10 @@ pub struct Source {
 impl Source {
     /// A source ready to be shared by what is read from it.
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { path: path.into(), text: text.into() })
+        Arc::new(Self {
+            path: path.into(),
+            text: text.into(),
+        })
     }
 
     /// Line and column (both from 1, columns in characters) of an octet offset.
@@ -90,12 +93,20 @@ impl Diagnostic {
 
     /// A warning at a span of a source.
     pub fn warning(source: &Arc<Source>, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(source, span, message) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(source, span, message)
+        }
     }
 
     /// An error with a whole file.
     pub fn file(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, place: Place::File(path.into()), message: message.into(), hint: None }
+        Self {
+            severity: Severity::Error,
+            place: Place::File(path.into()),
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// The same, with a hint.
@@ -130,15 +141,30 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (line, column) = self.line_column();
-        write!(f, "{}:{line}:{column}: {}: {}", self.path().display(), self.severity, self.message)?;
+        write!(
+            f,
+            "{}:{line}:{column}: {}: {}",
+            self.path().display(),
+            self.severity,
+            self.message
+        )?;
         if let Place::Span(source, span) = &self.place {
             let text = source.text.lines().nth(line - 1).unwrap_or_default();
             let gutter = line.to_string();
             // Tabs are kept in the caret's line, so that it stands under its text however wide they are shown.
-            let indent: String = text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let indent: String = text
+                .chars()
+                .take(column - 1)
+                .map(|c| if c == '\t' { '\t' } else { ' ' })
+                .collect();
             let marked = source.text.get(span.clone()).unwrap_or_default();
             let width = marked.lines().next().unwrap_or_default().chars().count().max(1);
-            write!(f, "\n {gutter} | {text}\n {} | {indent}{}", " ".repeat(gutter.len()), "^".repeat(width))?;
+            write!(
+                f,
+                "\n {gutter} | {text}\n {} | {indent}{}",
+                " ".repeat(gutter.len()),
+                "^".repeat(width)
+            )?;
         }
         if let Some(hint) = &self.hint {
             write!(f, "\n   = help: {hint}")?;
@@ -152,7 +178,12 @@ pub fn nearest_word<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
     let limit = (word.chars().count() / 3).clamp(1, 3);
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

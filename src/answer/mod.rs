@@ -37,7 +37,10 @@ pub struct ResponseBuffer {
 impl ResponseBuffer {
     /// An empty one. At least 512 octets, at most 65,535.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { octets: vec![0; capacity.clamp(512, 65_535)].into(), length: 0 }
+        Self {
+            octets: vec![0; capacity.clamp(512, 65_535)].into(),
+            length: 0,
+        }
     }
 
     /// The response written last.

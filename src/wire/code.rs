@@ -35,9 +35,14 @@ record_types! {
 impl RecordType {
     /// Reads a mnemonic, in any case, or `TYPEnnn` (RFC 3597 5).
     pub fn parse(text: &str) -> Option<Self> {
-        let known = RECORD_TYPES.iter().find(|(_, mnemonic)| mnemonic.eq_ignore_ascii_case(text));
+        let known = RECORD_TYPES
+            .iter()
+            .find(|(_, mnemonic)| mnemonic.eq_ignore_ascii_case(text));
         known.map(|(rtype, _)| *rtype).or_else(|| {
-            let digits = text.get(..4).filter(|prefix| prefix.eq_ignore_ascii_case("TYPE")).and(text.get(4..))?;
+            let digits = text
+                .get(..4)
+                .filter(|prefix| prefix.eq_ignore_ascii_case("TYPE"))
+                .and(text.get(4..))?;
             let plain = !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());
             plain.then(|| digits.parse().ok().map(RecordType)).flatten()
         })

@@ -73,7 +73,9 @@ impl Name {
                         let mut value = u32::from(first - b'0');
                         for _ in 0..2 {
                             match octets.next() {
-                                Some((_, digit)) if digit.is_ascii_digit() => value = value * 10 + u32::from(digit - b'0'),
+                                Some((_, digit)) if digit.is_ascii_digit() => {
+                                    value = value * 10 + u32::from(digit - b'0')
+                                }
                                 _ => return Err(fault(offset, "`\\` with a digit needs three of them")),
                             }
                         }
@@ -274,15 +276,30 @@ mod tests {
     #[test]
     fn reads_and_writes_presentation_form() {
         let origin = name("Example.com.");
-        assert_eq!(Name::parse("www", Some(&origin)).unwrap().to_string(), "www.Example.com.");
+        assert_eq!(
+            Name::parse("www", Some(&origin)).unwrap().to_string(),
+            "www.Example.com."
+        );
         assert_eq!(Name::parse("@", Some(&origin)).unwrap(), name("example.COM"));
-        assert_eq!(Name::parse("a\\.b.c.", Some(&origin)).unwrap().wire(), b"\x03a.b\x01c\x00");
+        assert_eq!(
+            Name::parse("a\\.b.c.", Some(&origin)).unwrap().wire(),
+            b"\x03a.b\x01c\x00"
+        );
         assert_eq!(name("\\000\\255.x").to_string(), "\\000\\255.x.");
     }
 
     #[test]
     fn refuses_what_is_no_name() {
-        for text in ["", "a..b", ".a", "a\\", "a\\1", "a\\999", &"a".repeat(64), &"abcdefg.".repeat(33)] {
+        for text in [
+            "",
+            "a..b",
+            ".a",
+            "a\\",
+            "a\\1",
+            "a\\999",
+            &"a".repeat(64),
+            &"abcdefg.".repeat(33),
+        ] {
             assert!(Name::parse(text, None).is_err(), "{text}");
         }
         assert_eq!(Name::from_wire(b"\x03www"), None);
@@ -292,7 +309,14 @@ mod tests {
     #[test]
     fn order_is_canonical() {
         // RFC 4034 6.1
-        let sorted = ["example.", "a.example.", "yljkjljk.a.example.", "Z.a.example.", "zABC.a.EXAMPLE.", "z.example."];
+        let sorted = [
+            "example.",
+            "a.example.",
+            "yljkjljk.a.example.",
+            "Z.a.example.",
+            "zABC.a.EXAMPLE.",
+            "z.example.",
+        ];
         let names: Vec<Name> = sorted.iter().map(|text| name(text)).collect();
         assert!(names.is_sorted());
         assert!(names[2].is_at_or_below(&names[1]) && !names[1].is_at_or_below(&names[2]));

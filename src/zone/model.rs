@@ -101,6 +101,9 @@ impl SteerTtl {
 
     /// One that does not move.
     pub const fn fixed(seconds: u32) -> Self {
-        Self { min: seconds, max: seconds }
+        Self {
+            min: seconds,
+            max: seconds,
+        }
     }
 }
