@@ -3,6 +3,7 @@
 //! Results go to stdout, faults to stderr. Exit status: 0 done; 1 the answer is no; 2 wrong use; 3 the daemon cannot be
 //! reached.
 
+mod explain;
 mod log;
 mod serve;
 
@@ -35,6 +36,9 @@ enum Command {
     /// SIGHUP reloads everything; any fault, and everything stays as it was. SIGTERM and SIGINT stop after answering what has
     /// arrived; a second one stops at once.
     Serve,
+
+    /// Show how the answer for a client is decided, step by step
+    Explain(explain::Question),
 }
 
 /// Runs the command that the process was started with.
@@ -43,6 +47,7 @@ pub fn main() -> ExitCode {
     let (out, err) = (&mut io::stdout(), &mut io::stderr());
     match command {
         Command::Serve => serve::run(config, json, out, err),
+        Command::Explain(question) => explain::run(config.as_deref(), json, &question, out, err),
     }
 }
 
@@ -65,6 +70,17 @@ mod tests {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
             assert_eq!((cli.config, cli.json), (Some("a.toml".into()), true));
         }
+    }
+
+    #[test]
+    fn explain_takes_a_client_and_a_resolver() {
+        let line = "windrose explain www.example.org AAAA --client 192.0.2.0/24 --resolver 2001:db8::53";
+        let Command::Explain(question) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
+            panic!()
+        };
+        assert_eq!(question.rtype, crate::wire::code::RecordType::AAAA);
+        assert_eq!(question.client.unwrap().to_string(), "192.0.2.0/24");
+        assert_eq!(question.resolver.unwrap().to_string(), "2001:db8::53");
     }
 
     #[test]
