@@ -1,1 +1,3 @@
+//! Instructions a query, by kind of answer.
+
 fn main() {}

@@ -1,8 +1,10 @@
 //! The daemon's settings, as windrose.toml gives them or by default.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crate::spec::settings::SettingsSpec;
 
 /// The port served when windrose.toml names none: no root is needed for it.
 pub const DEFAULT_PORT: u16 = 5300;
@@ -77,6 +79,46 @@ pub enum LogFormat {
     Text,
     /// One JSON document a line.
     Json,
+}
+
+impl Settings {
+    /// What a windrose.toml says, and the defaults. Relative paths count from `folder`; the socket stands in `runtime`, the
+    /// daemon's `$RUNTIME_DIRECTORY`, unless it is named or there is none.
+    pub fn new(spec: &SettingsSpec, folder: &Path, runtime: Option<&Path>) -> Self {
+        let default = Self::default();
+        let paths = |list: &[crate::spec::At<String>]| list.iter().map(|path| folder.join(&path.value)).collect();
+        let default_socket = || runtime.unwrap_or(folder).join(&default.control.socket);
+        let format = |json| if json { LogFormat::Json } else { LogFormat::Text };
+        Self {
+            listen_is_default: spec.listen.is_none(),
+            listen: spec.listen.clone().unwrap_or(default.listen),
+            workers: spec.workers.map_or(default.workers, |workers| workers as usize),
+            engine: Engine::Native,
+            zones: spec
+                .zones
+                .as_ref()
+                .map_or_else(|| folder.join(&default.zones), |path| folder.join(&path.value)),
+            client_subnet: spec.client_subnet.unwrap_or(default.client_subnet),
+            nsid: spec.nsid.clone().unwrap_or(default.nsid),
+            version: spec.version.clone().unwrap_or(default.version),
+            geo: Geo {
+                city: paths(&spec.city),
+                asn: paths(&spec.asn),
+            },
+            warmup: spec.warmup.unwrap_or(default.warmup),
+            control: Control {
+                socket: spec
+                    .socket
+                    .as_ref()
+                    .map_or_else(default_socket, |path| folder.join(path)),
+                listen: spec.control_listen.unwrap_or(default.control.listen),
+            },
+            log: Log {
+                level: spec.level.unwrap_or(default.log.level),
+                format: spec.json.map_or(default.log.format, format),
+            },
+        }
+    }
 }
 
 impl Default for Settings {

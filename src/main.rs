@@ -1,3 +1,7 @@
 //! The `windrose` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    windrose::cli::main()
+}

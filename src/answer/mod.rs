@@ -1,9 +1,23 @@
 //! Query bytes to response bytes: the one function that every transport, command, bench and behaviour test calls.
+//!
+//! It is made of three stages. [`answer`] runs them one after another; the UDP path runs each over a whole batch and asks for memory in
+//! between, with the same result.
+
+pub mod explain;
+mod gate;
+mod steer;
+mod write;
 
 use std::net::IpAddr;
 
 use crate::image::Serving;
+use crate::image::lookup::Found;
+use crate::policy::trace::{Ear, Silent};
 use crate::wire::code::Rcode;
+use crate::wire::query::{self, NameKey, Parsed};
+
+pub use gate::Refusal;
+pub use write::{ResponseBuffer, write};
 
 /// How a query came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,28 +41,6 @@ pub struct Request<'a> {
     pub random: u64,
 }
 
-/// Where a response is written. Its capacity bounds it: 65,535 octets for streams; less will do for datagrams.
-#[derive(Debug)]
-pub struct ResponseBuffer {
-    octets: Box<[u8]>,
-    length: usize,
-}
-
-impl ResponseBuffer {
-    /// An empty one. At least 512 octets, at most 65,535.
-    pub fn with_capacity(capacity: usize) -> Self {
-        Self {
-            octets: vec![0; capacity.clamp(512, 65_535)].into(),
-            length: 0,
-        }
-    }
-
-    /// The response written last.
-    pub fn as_slice(&self) -> &[u8] {
-        &self.octets[..self.length]
-    }
-}
-
 /// What became of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -58,7 +50,45 @@ pub enum Outcome {
     Answered(Rcode),
 }
 
+/// Where the answer to a query is.
+#[derive(Debug, Clone, Copy)]
+pub enum Located {
+    /// In no zone: this is said instead.
+    Refused(Refusal),
+    /// In the image.
+    Found(Found),
+}
+
 /// Writes the response to `request` and says what it was.
-pub fn answer(_request: &Request<'_>, _serving: &Serving, _response: &mut ResponseBuffer) -> Outcome {
-    Outcome::Dropped
+#[inline]
+pub fn answer(request: &Request<'_>, serving: &Serving, response: &mut ResponseBuffer) -> Outcome {
+    answer_telling(request, serving, response, &mut Silent)
+}
+
+/// The same, telling every step of a decision.
+#[inline]
+pub fn answer_telling(
+    request: &Request<'_>,
+    serving: &Serving,
+    response: &mut ResponseBuffer,
+    ear: &mut impl Ear,
+) -> Outcome {
+    let parsed = parse(request.bytes, &serving.image.names.key);
+    let located = locate(&parsed, request, serving);
+    write(&parsed, &located, request, serving, response, ear)
+}
+
+/// The first stage: what the octets say. It borrows nothing.
+#[inline]
+pub fn parse(bytes: &[u8], key: &NameKey) -> Parsed {
+    query::parse(bytes, key)
+}
+
+/// The second stage: whether it can be answered, and where the answer is.
+#[inline]
+pub fn locate(parsed: &Parsed, request: &Request<'_>, serving: &Serving) -> Located {
+    match gate::refusal(parsed, request, &serving.image.options) {
+        Some(refusal) => Located::Refused(refusal),
+        None => Located::Found(serving.image.find(parsed, request.bytes)),
+    }
 }

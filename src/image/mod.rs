@@ -1,11 +1,22 @@
 //! The immutable thing that answers are read from: names, tails and policy tables, compiled once and swapped whole.
 
+pub mod compile;
+pub mod lookup;
+pub mod names;
+pub mod prefetch;
+pub mod tail;
+
 use std::sync::Arc;
 
 use crate::health::Verdicts;
-use crate::policy::model::Steering;
+use crate::policy::Family;
+use crate::policy::model::NodeId;
+use crate::policy::tree::{Forest, Tables};
 use crate::wire::name::Name;
-use crate::zone::model::Zone;
+use crate::zone::model::SteerTtl;
+use lookup::{Case, Found};
+use names::Names;
+use tail::{Entry, Tail, Tails};
 
 /// What of the settings is compiled in.
 #[derive(Debug, Clone, Default)]
@@ -20,12 +31,67 @@ pub struct Options {
 
 /// Everything that is served, of one load.
 #[derive(Debug)]
-pub struct Image {}
+pub struct Image {
+    /// Every name that exists.
+    pub names: Names,
+    /// What answers each type at each owner.
+    pub entries: Box<[Entry]>,
+    /// What the entries send.
+    pub tails: Tails,
+    /// The zones.
+    pub zones: Box<[ZoneInfo]>,
+    /// What steers owners.
+    pub steers: Box<[SteeredBy]>,
+    /// Pools and policies.
+    pub forest: Forest,
+    /// What of the settings is compiled in.
+    pub options: Options,
+}
 
 impl Image {
-    /// Compiles zones. `failed` are the origins of zones that could not be loaded: SERVFAIL at and below.
-    pub fn compile(_zones: &[Zone], _failed: &[Name], _steering: Steering, _options: &Options) -> Image {
-        Image {}
+    /// Asks for the entries of the owner that a name probably has.
+    #[inline(always)]
+    pub fn prefetch_entries(&self, hash: u64) {
+        if let Some(owner) = self.names.probable_owner(hash) {
+            prefetch::prefetch(&self.entries, owner.entries as usize);
+        }
+    }
+
+    /// Asks for what will be sent.
+    #[inline(always)]
+    pub fn prefetch_tail(&self, found: &Found) {
+        if let Case::Entry(entry) = found.case {
+            self.tails.prefetch(&self.entries[entry as usize].tail);
+        }
+    }
+}
+
+/// A zone, as far as answers need it.
+#[derive(Debug, Clone)]
+pub struct ZoneInfo {
+    /// The name at its top.
+    pub origin: Name,
+    /// The tail of its name errors and NODATA answers, made for the origin itself.
+    pub negative: Tail,
+}
+
+/// What steers some owners.
+#[derive(Debug, Clone, Copy)]
+pub struct SteeredBy {
+    /// The policy or pool.
+    pub root: NodeId,
+    /// Of its answers.
+    pub ttl: SteerTtl,
+    /// Whether anything under the root has the family.
+    pub has_family: [bool; 2],
+    /// Whether answers depend on the client's subnet.
+    pub by_subnet: [bool; 2],
+}
+
+impl SteeredBy {
+    /// The family that decides for a type: its own, or for all other types the first that the root has.
+    pub fn deciding_family(&self, own: Option<Family>) -> Family {
+        own.unwrap_or(if self.has_family[0] { Family::Ipv4 } else { Family::Ipv6 })
     }
 }
 
@@ -34,11 +100,23 @@ impl Image {
 pub struct Serving {
     /// The image.
     pub image: Arc<Image>,
+    /// The policy tables under those verdicts.
+    pub tables: Tables,
 }
 
 impl Serving {
     /// Works out the policy tables for these verdicts.
-    pub fn new(image: Arc<Image>, _verdicts: &Verdicts) -> Serving {
-        Serving { image }
+    pub fn new(image: Arc<Image>, verdicts: &Verdicts) -> Serving {
+        let tables = Tables::new(&image.forest, verdicts, None);
+        Serving { image, tables }
+    }
+
+    /// The same image under other verdicts. What was usable last is carried over.
+    pub fn under(&self, verdicts: &Verdicts) -> Serving {
+        let tables = Tables::new(&self.image.forest, verdicts, Some(&self.tables));
+        Serving {
+            image: self.image.clone(),
+            tables,
+        }
     }
 }

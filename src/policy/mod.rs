@@ -1,6 +1,12 @@
 //! Which backends to hand out to a client. Sees backends, locations and verdicts; hands out ids and addresses, never messages.
 
+pub mod alias;
+pub mod decide;
 pub mod model;
+pub mod pool;
+pub mod sticky;
+pub mod trace;
+pub mod tree;
 
 use std::net::IpAddr;
 

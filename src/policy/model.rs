@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use super::Family;
 use crate::health::AddressId;
 use crate::wire::name::Name;
 use crate::zone::model::SteerTtl;
@@ -15,6 +16,9 @@ pub const WEIGHT_MAX: u32 = (1 << 20) - 1;
 /// The most backends of one pool, and the most members of one policy: beyond it a DNS answer is the wrong tool, and choices
 /// are kept in 16 bits.
 pub const MEMBERS_MAX: usize = 4096;
+
+/// The most backends that `answers` may ask for by number: far more than a client tries. "all" has no such bound.
+pub const ANSWERS_MAX: usize = 256;
 
 /// A pool or policy, by its place in [`Steering::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,7 +114,7 @@ pub struct Pool {
 /// How many backends stand in one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
-    /// So many different ones, at least one.
+    /// So many different ones: 1 to [`ANSWERS_MAX`].
     Count(u16),
     /// All that are healthy, in random order.
     All,
@@ -148,6 +152,17 @@ pub enum Target {
     },
     /// A host name, answered as a CNAME; it has no verdict and counts as healthy in both families.
     Host(Name),
+}
+
+impl Target {
+    /// Whether it can be handed out in answers of a family.
+    pub fn has_family(&self, family: Family) -> bool {
+        match (self, family) {
+            (Target::Host(_), _) => true,
+            (Target::Addresses { ipv4, .. }, Family::Ipv4) => !ipv4.is_empty(),
+            (Target::Addresses { ipv6, .. }, Family::Ipv6) => !ipv6.is_empty(),
+        }
+    }
 }
 
 /// Members in an order of preference that may depend on the client.

@@ -1,1 +1,20 @@
 //! Sockets to `answer()` and back.
+//!
+//! Whatever carries a query (a datagram, a stream) reads what is served through one [`Shared`] pointer, and never writes it.
+
+pub mod counters;
+pub mod limit;
+pub mod listen;
+pub mod stream;
+pub mod syscall;
+pub mod udp;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::image::Serving;
+
+/// What is served now. The publisher (`control`) is its only writer; a reader loads it for one query or batch and lets go
+/// before it waits for anything.
+pub type Shared = Arc<ArcSwap<Serving>>;

@@ -1,1 +1,98 @@
-//! What a person wrote, with its places.
+//! What a person wrote, with its places: TOML walked key by key into plain structs, every fault told.
+//!
+//! A faulty item stays known: it keeps its name and whatever of it could be read, and is marked poisoned, so that one mistake
+//! gives one fault and not a second wherever the item is named.
+
+pub mod file;
+pub mod reader;
+pub mod records;
+pub mod settings;
+pub mod value;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Source};
+
+/// Octets of a source.
+pub type Span = Range<usize>;
+
+/// A value, and where it is written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Where.
+    pub span: Span,
+}
+
+impl<T> At<T> {
+    /// A value at a place.
+    pub fn new(value: T, span: Span) -> Self {
+        Self { value, span }
+    }
+}
+
+/// The faults of one file, collected while it is read and checked.
+#[derive(Debug)]
+pub struct Faults {
+    source: Arc<Source>,
+    list: Vec<Diagnostic>,
+    errors: usize,
+}
+
+impl Faults {
+    /// None yet.
+    pub fn new(source: &Arc<Source>) -> Self {
+        Self {
+            source: source.clone(),
+            list: Vec::new(),
+            errors: 0,
+        }
+    }
+
+    /// The file.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// An error.
+    pub fn error(&mut self, span: &Span, message: impl Into<String>) {
+        self.push(Diagnostic::error(&self.source, span.clone(), message));
+    }
+
+    /// An error, and what to do about it.
+    pub fn error_hint(&mut self, span: &Span, message: impl Into<String>, hint: impl Into<Option<String>>) {
+        let hint = hint.into();
+        self.push(Diagnostic {
+            hint,
+            ..Diagnostic::error(&self.source, span.clone(), message)
+        });
+    }
+
+    /// A warning, and what to do about it.
+    pub fn warning_hint(&mut self, span: &Span, message: impl Into<String>, hint: impl Into<Option<String>>) {
+        let hint = hint.into();
+        self.push(Diagnostic {
+            hint,
+            ..Diagnostic::warning(&self.source, span.clone(), message)
+        });
+    }
+
+    /// Any diagnostic about this file.
+    pub fn push(&mut self, fault: Diagnostic) {
+        self.errors += usize::from(fault.is_error());
+        self.list.push(fault);
+    }
+
+    /// How many errors there are so far: whoever reads an item compares before and after, to know whether it is poisoned.
+    pub fn errors(&self) -> usize {
+        self.errors
+    }
+
+    /// All of them, in the order of their places.
+    pub fn into_sorted(mut self) -> Vec<Diagnostic> {
+        self.list.sort_by_key(Diagnostic::line_column);
+        self.list
+    }
+}

@@ -1,1 +1,159 @@
-//! Responses: written plainly, with names compressed.
+//! Responses, written plainly: records one after another, names compressed (RFC 1035 4.1.4).
+//!
+//! It runs when zones are compiled and in the tests' plain answers, never for a query. Where each pointer stands is kept, so
+//! that what was written after one question can be moved after a longer one.
+
+use std::collections::HashMap;
+
+use super::code::{RecordType, class};
+use super::name::Name;
+use super::query::HEADER;
+use super::rdata::{self, Piece};
+
+/// Pointers hold 14 bits; this much is left free for moving them after a longer question.
+const POINTER_MAX: usize = 0x3fff - 256;
+
+/// The pointer to the name of the question, which stands right after the header.
+pub const QUESTION_POINTER: u16 = 0xc000 | HEADER as u16;
+
+/// The owner of a record that is written.
+#[derive(Debug, Clone, Copy)]
+pub enum Owner<'a> {
+    /// Whatever name the question has.
+    Question,
+    /// This name.
+    Name(&'a Name),
+}
+
+/// Writes the sections after a question.
+#[derive(Debug)]
+pub struct Writer {
+    octets: Vec<u8>,
+    start: usize,
+    suffixes: HashMap<Vec<u8>, usize>,
+    pointers: Vec<u16>,
+}
+
+impl Writer {
+    /// After a question for `name`. The name and its suffixes may be pointed at, less the first `skip` of them.
+    pub fn after_question(name: &Name, skip: usize) -> Self {
+        let mut writer = Self {
+            octets: vec![0; HEADER],
+            start: 0,
+            suffixes: HashMap::new(),
+            pointers: Vec::new(),
+        };
+        let mut rest = Some(name.clone());
+        let mut at = HEADER;
+        let mut index = 0;
+        while let Some(suffix) = rest.filter(|suffix| !suffix.is_root()) {
+            if index >= skip {
+                writer.suffixes.insert(suffix.wire().to_ascii_lowercase(), at);
+            }
+            at += suffix.wire().first().map_or(0, |length| usize::from(*length)) + 1;
+            index += 1;
+            rest = suffix.parent();
+        }
+        writer.octets.extend_from_slice(name.wire());
+        writer.octets.extend_from_slice(&[0; 4]);
+        writer.start = writer.octets.len();
+        writer
+    }
+
+    /// Writes one record of class IN.
+    pub fn record(&mut self, owner: Owner<'_>, rtype: RecordType, ttl: u32, data: &[u8]) {
+        match owner {
+            Owner::Question => self.octets.extend_from_slice(&QUESTION_POINTER.to_be_bytes()),
+            Owner::Name(name) => self.name(name.wire()),
+        }
+        self.octets.extend_from_slice(&rtype.0.to_be_bytes());
+        self.octets.extend_from_slice(&class::IN.to_be_bytes());
+        self.octets.extend_from_slice(&ttl.to_be_bytes());
+        let length_at = self.octets.len();
+        self.octets.extend_from_slice(&[0, 0]);
+        for piece in rdata::pieces(rtype, data) {
+            match piece {
+                Piece::Octets(octets) => self.octets.extend_from_slice(octets),
+                Piece::Name(name) => self.name(name),
+            }
+        }
+        // Record data is at most 65,535 octets long, and compressing it does not make it longer.
+        let length = u16::try_from(self.octets.len() - length_at - 2).unwrap_or(u16::MAX);
+        self.octets[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+    }
+
+    /// Where the next record starts, counted from the end of the question.
+    pub fn position(&self) -> usize {
+        self.octets.len() - self.start
+    }
+
+    /// What was written after the question.
+    pub fn sections(&self) -> &[u8] {
+        &self.octets[self.start..]
+    }
+
+    /// Where in [`Writer::sections`] the pointers stand, those of [`Owner::Question`] left out.
+    pub fn pointers(&self) -> &[u16] {
+        &self.pointers
+    }
+
+    /// A pointer to a name that was written or is in the question; `None` if it stands nowhere in full.
+    pub fn pointer_to(&self, name: &Name) -> Option<u16> {
+        let at = *self.suffixes.get(&name.wire().to_ascii_lowercase())?;
+        Some(0xc000 | u16::try_from(at).ok()?)
+    }
+
+    fn name(&mut self, wire: &[u8]) {
+        let mut at = 0;
+        while let Some(length) = wire
+            .get(at)
+            .map(|length| usize::from(*length))
+            .filter(|length| *length > 0)
+        {
+            let suffix = wire[at..].to_ascii_lowercase();
+            if let Some(&target) = self.suffixes.get(&suffix) {
+                // A tail beyond what 16 bits hold is refused when it is kept.
+                self.pointers
+                    .push(u16::try_from(self.octets.len() - self.start).unwrap_or(u16::MAX));
+                let pointer = 0xc000 | u16::try_from(target).unwrap_or_default();
+                self.octets.extend_from_slice(&pointer.to_be_bytes());
+                return;
+            }
+            if self.octets.len() <= POINTER_MAX {
+                self.suffixes.insert(suffix, self.octets.len());
+            }
+            self.octets.extend_from_slice(&wire[at..=at + length]);
+            at += length + 1;
+        }
+        self.octets.push(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_back_to_the_question_and_to_what_was_written() {
+        let name = |text| Name::parse(text, None).unwrap();
+        let mut writer = Writer::after_question(&name("www.example.com."), 0);
+        writer.record(Owner::Question, RecordType::A, 300, &[192, 0, 2, 1]);
+        writer.record(
+            Owner::Name(&name("ns.Example.com.")),
+            RecordType::A,
+            300,
+            &[192, 0, 2, 2],
+        );
+        writer.record(
+            Owner::Name(&name("ns.example.com.")),
+            RecordType::A,
+            300,
+            &[192, 0, 2, 3],
+        );
+        let sections = writer.sections();
+        assert_eq!(sections[..2], [0xc0, 12]);
+        assert_eq!(sections[16..21], [2, b'n', b's', 0xc0, 16]);
+        assert_eq!(sections[35..37], [0xc0, 12 + 17 + 4 + 16]);
+        assert_eq!(writer.pointers(), [19, 35]);
+    }
+}

@@ -1,3 +1,10 @@
 //! Zones as they are meant, checked: names, record sets, and which owners are steered. Knows no policy, only its name.
 
+pub mod check;
+pub mod lookup;
 pub mod model;
+pub mod roots;
+pub mod sections;
+pub mod start;
+pub mod targets;
+pub mod together;

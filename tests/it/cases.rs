@@ -252,7 +252,7 @@ impl Case {
             nsid: settings.nsid.clone().into(),
             version: settings.version.clone(),
         };
-        let image = Image::compile(&loaded.zones, &loaded.failed, loaded.steering.clone(), &options);
+        let image = Image::compile(&loaded.zones, &loaded.failed, loaded.steering.clone(), options, [1, 2]);
         Ok((Arc::new(image), loaded.steering))
     }
 }

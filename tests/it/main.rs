@@ -1,12 +1,18 @@
-//! The one integration binary: answers as text cases, the layers and tidiness of the source, and what README promises.
-
-// The lint's exception for tests covers only functions marked as such; here everything is a test.
-#![allow(clippy::unwrap_used)]
+//! The one integration binary: answers as text cases, the compiled tables held to the oracle, real daemons on real sockets, the
+//! layers and tidiness of the source, and what README promises.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod cases;
+mod daemon;
+mod decide;
 mod expect;
+mod forests;
+mod invariants;
 mod layers;
 mod message;
 mod query;
 mod readme;
+mod serve;
+mod stream;
+mod tables;
 mod tidy;

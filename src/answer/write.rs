@@ -1,0 +1,356 @@
+//! The third stage: the response, octet by octet. An answer of static data is the question, a compiled tail, and an OPT record.
+
+use super::steer::{self, Steered};
+use super::{Located, Outcome, Refusal, Request, Transport};
+use crate::image::lookup::{Case, Found};
+use crate::image::names::NONE;
+use crate::image::tail::{AUTHORITATIVE, Entry, REFERRAL, TOO_LONG};
+use crate::image::{Image, Serving};
+use crate::policy::model::MEMBERS_MAX;
+use crate::policy::trace::Ear;
+use crate::wire::code::{Rcode, RecordType, class};
+use crate::wire::edns::{Reply, Subnet, UDP_SIZE, UDP_SIZE_PLAIN};
+use crate::wire::query::{HEADER, Parsed};
+use crate::wire::response::QUESTION_POINTER;
+
+/// The AA bit, in the third octet of a header.
+const AA: u8 = 0x04;
+/// The TC bit, there too.
+const TC: u8 = 0x02;
+/// QR, and of the query: the opcode and RD.
+const QR: u8 = 0x80;
+const KEPT: u8 = 0x79;
+
+/// Extended errors (RFC 8914 4): the zone's data cannot be used; anything else.
+const INVALID_DATA: (u16, &str) = (24, "zone could not be loaded");
+const NOTHING_USABLE: (u16, &str) = (0, "no usable backend");
+
+/// Where a response is written. Its capacity bounds it: 65,535 octets for streams; less will do for datagrams.
+#[derive(Debug)]
+pub struct ResponseBuffer {
+    octets: Box<[u8]>,
+    length: usize,
+    /// The places of backends handed out, while they are.
+    pub(super) places: Box<[u16]>,
+}
+
+impl ResponseBuffer {
+    /// An empty one. At least 512 octets, at most 65,535.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            octets: vec![0; capacity.clamp(512, 65_535)].into(),
+            length: 0,
+            places: vec![0; MEMBERS_MAX].into(),
+        }
+    }
+
+    /// The response written last.
+    #[inline]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.octets[..self.length]
+    }
+
+    /// Where it stands: the same place as long as the buffer lives.
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+/// What of a response is known before it is written.
+struct Plan<'a> {
+    rcode: Rcode,
+    flags: u8,
+    counts: [u16; 3],
+    /// Octets after the question, the OPT record not counted.
+    length: usize,
+    subnet: Option<(Subnet, u8)>,
+    error: Option<(u16, &'a str)>,
+}
+
+/// Writes the response and says what it was.
+#[inline]
+pub fn write(
+    parsed: &Parsed,
+    located: &Located,
+    request: &Request<'_>,
+    serving: &Serving,
+    response: &mut ResponseBuffer,
+    ear: &mut impl Ear,
+) -> Outcome {
+    let image = &*serving.image;
+    // RFC 7871 7.2.1: whoever sends the option gets it back, with the scope of this answer: 0 where all get the same.
+    let subnet = parsed
+        .edns
+        .and_then(|edns| edns.subnet)
+        .filter(|_| image.options.client_subnet);
+    let mut plan = Plan {
+        rcode: Rcode::NOERROR,
+        flags: 0,
+        counts: [0; 3],
+        length: 0,
+        subnet: subnet.map(|subnet| (subnet, 0)),
+        error: None,
+    };
+    match located {
+        Located::Refused(Refusal::Drop) => return Outcome::Dropped,
+        Located::Refused(Refusal::Say(rcode)) => {
+            plan.rcode = *rcode;
+            // What could not be read, or is of another version, says nothing about clients.
+            plan.subnet = plan.subnet.filter(|_| *rcode == Rcode::REFUSED);
+        }
+        Located::Refused(Refusal::Version) => version(parsed, image, response, &mut plan),
+        Located::Found(found) => match found.case {
+            Case::Entry(entry) => {
+                let entry = &image.entries[entry as usize];
+                match entry.steer {
+                    NONE => fixed(parsed, entry, found, request, image, response, &mut plan),
+                    _ => steered(parsed, entry, found, request, serving, response, &mut plan, ear),
+                }
+            }
+            Case::NoData => negative(Rcode::NOERROR, parsed, found, request, image, response, &mut plan),
+            Case::NameError => negative(Rcode::NXDOMAIN, parsed, found, request, image, response, &mut plan),
+            Case::NotOurs => plan.rcode = Rcode::REFUSED,
+            Case::Failed => {
+                plan.rcode = Rcode::SERVFAIL;
+                plan.error = Some(INVALID_DATA);
+            }
+        },
+    }
+    finish(parsed, request, image, response, &plan)
+}
+
+/// How many octets there are for a response's sections, after the question and before the OPT record.
+#[inline]
+fn room(parsed: &Parsed, request: &Request<'_>, image: &Image, response: &ResponseBuffer, plan: &Plan<'_>) -> usize {
+    let most = match (request.transport, parsed.edns) {
+        (Transport::Tcp, _) => usize::from(u16::MAX),
+        (Transport::Udp, None) => usize::from(UDP_SIZE_PLAIN),
+        // RFC 6891 6.2.3: less than 512 is read as 512.
+        (Transport::Udp, Some(edns)) => usize::from(edns.udp_size.clamp(UDP_SIZE_PLAIN, UDP_SIZE)),
+    };
+    let opt = reply(parsed, image, plan).map_or(0, |reply| reply.length());
+    most.min(response.octets.len())
+        .saturating_sub(parsed.question_end + opt)
+}
+
+/// The OPT record: one for one (RFC 6891 6.1.1).
+#[inline]
+fn reply<'a>(parsed: &Parsed, image: &'a Image, plan: &Plan<'a>) -> Option<Reply<'a>> {
+    let edns = parsed.edns?;
+    let nsid: &[u8] = if edns.nsid { &image.options.nsid } else { &[] };
+    Some(Reply {
+        rcode: plan.rcode,
+        dnssec_ok: edns.dnssec_ok,
+        subnet: plan.subnet,
+        nsid,
+        error: plan.error,
+    })
+}
+
+/// An entry of static data, cut down to what fits.
+#[inline]
+fn fixed(
+    parsed: &Parsed,
+    entry: &Entry,
+    found: &Found,
+    request: &Request<'_>,
+    image: &Image,
+    response: &mut ResponseBuffer,
+    plan: &mut Plan<'_>,
+) {
+    plan.rcode = Rcode(u16::from(entry.rcode));
+    plan.flags = if entry.flags & AUTHORITATIVE != 0 { AA } else { 0 };
+    plan.counts = entry.counts;
+    plan.length = usize::from(entry.tail.length);
+    let room = room(parsed, request, image, response, plan);
+    if plan.length > room || entry.flags & TOO_LONG != 0 {
+        cut(entry, room, plan);
+    }
+    copy(parsed, entry, found, image, response, plan.length);
+}
+
+/// RFC 2181 9: TC when what had to be sent was left out; additional data may be left out without a word, glue that a referral needs may not
+/// (RFC 9471). A record set is sent whole or not at all.
+#[cold]
+fn cut(entry: &Entry, room: usize, plan: &mut Plan<'_>) {
+    let sections = [usize::from(entry.authority_end), usize::from(entry.answer_end)];
+    plan.length = 0;
+    plan.counts = [0; 3];
+    if sections[0] <= room && entry.flags & TOO_LONG == 0 {
+        plan.length = sections[0];
+        plan.counts = [entry.counts[0], entry.counts[1], 0];
+        if entry.flags & REFERRAL == 0 {
+            return;
+        }
+    }
+    plan.flags |= TC;
+}
+
+/// RFC 2308 2: the SOA of the zone, and nothing else.
+#[inline]
+fn negative(
+    rcode: Rcode,
+    parsed: &Parsed,
+    found: &Found,
+    request: &Request<'_>,
+    image: &Image,
+    response: &mut ResponseBuffer,
+    plan: &mut Plan<'_>,
+) {
+    plan.rcode = rcode;
+    plan.flags = AA;
+    let tail = &image.zones[image.names.owner(found.owner).zone as usize].negative;
+    if usize::from(tail.length) > room(parsed, request, image, response, plan) {
+        plan.flags |= TC;
+        return;
+    }
+    plan.counts = [0, 1, 0];
+    plan.length = usize::from(tail.length);
+    let start = parsed.question_end;
+    image.tails.copy(
+        tail,
+        usize::from(found.shift),
+        &mut response.octets[start..start + plan.length],
+    );
+}
+
+/// An entry that a policy or pool answers, after the aliases that lead to it.
+#[allow(clippy::too_many_arguments)] // What a query, its entry and its response are; a struct would only rename them.
+fn steered(
+    parsed: &Parsed,
+    entry: &Entry,
+    found: &Found,
+    request: &Request<'_>,
+    serving: &Serving,
+    response: &mut ResponseBuffer,
+    plan: &mut Plan<'_>,
+    ear: &mut impl Ear,
+) {
+    let image = &*serving.image;
+    plan.flags = AA;
+    plan.counts = entry.counts;
+    plan.length = usize::from(entry.tail.length);
+    let steered_by = &image.steers[entry.steer as usize];
+    let asked = steer::Asked::new(parsed.qtype, plan.subnet.map(|(subnet, _)| subnet), request);
+    if let Some((_, scope)) = &mut plan.subnet {
+        *scope = asked.scope(steered_by);
+    }
+    let room = room(parsed, request, image, response, plan);
+    let Some(space) = room.checked_sub(plan.length) else {
+        return cut(entry, room, plan); // The aliases alone are too long.
+    };
+    copy(parsed, entry, found, image, response, plan.length);
+    let owner = match entry.steered_owner {
+        QUESTION_POINTER => QUESTION_POINTER,
+        pointer => pointer + found.shift,
+    };
+    let start = parsed.question_end + plan.length;
+    let target = &mut response.octets[start..start + space];
+    match steer::write(&asked, steered_by, owner, serving, target, &mut response.places, ear) {
+        Steered::Records { count, length } => {
+            plan.counts[0] += count;
+            plan.length += length;
+        }
+        Steered::NoData => {
+            // Only where no alias leads here: the tail would stand after it.
+            let zone = image.names.owner(found.owner).zone as usize;
+            let negative = &image.zones[zone].negative;
+            if plan.counts[0] > 0 || usize::from(negative.length) > space {
+                return;
+            }
+            let shift = parsed.name_length - image.zones[zone].origin.wire().len();
+            plan.counts[1] = 1;
+            plan.length = usize::from(negative.length);
+            image
+                .tails
+                .copy(negative, shift, &mut response.octets[start..start + plan.length]);
+        }
+        Steered::Servfail => {
+            plan.rcode = Rcode::SERVFAIL;
+            plan.flags = 0;
+            plan.counts = [0; 3];
+            plan.length = 0;
+            plan.error = Some(NOTHING_USABLE);
+        }
+    }
+}
+
+#[inline]
+fn copy(parsed: &Parsed, entry: &Entry, found: &Found, image: &Image, response: &mut ResponseBuffer, length: usize) {
+    let start = parsed.question_end;
+    image.tails.copy(
+        &entry.tail,
+        usize::from(found.shift),
+        &mut response.octets[start..start + length],
+    );
+}
+
+/// `version.bind TXT CH`, as the settings have it.
+#[cold]
+fn version(parsed: &Parsed, image: &Image, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
+    let text = image.options.version.as_bytes();
+    let text = &text[..text.len().min(255)];
+    let length = text.len() as u16 + 1;
+    let record = [
+        &QUESTION_POINTER.to_be_bytes()[..],
+        &RecordType::TXT.0.to_be_bytes(),
+        &class::CH.to_be_bytes(),
+        &[0; 4],
+        &length.to_be_bytes(),
+        &[text.len() as u8],
+        text,
+    ];
+    let mut at = parsed.question_end;
+    for part in record {
+        response.octets[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    plan.flags = AA;
+    plan.counts = [1, 0, 0];
+    plan.length = at - parsed.question_end;
+}
+
+/// The header, the question as it came (its case kept), and the OPT record.
+#[inline]
+fn finish(
+    parsed: &Parsed,
+    request: &Request<'_>,
+    image: &Image,
+    response: &mut ResponseBuffer,
+    plan: &Plan<'_>,
+) -> Outcome {
+    let end = parsed.question_end;
+    response.octets[..end].copy_from_slice(&request.bytes[..end]);
+    let mut at = end + plan.length;
+    let mut additionals = plan.counts[2];
+    if let Some(reply) = reply(parsed, image, plan) {
+        let most = match request.transport {
+            Transport::Udp => response.octets.len().min(usize::from(UDP_SIZE)),
+            Transport::Tcp => response.octets.len(),
+        };
+        let written = reply.write(&mut response.octets[at..most]);
+        additionals += u16::from(written > 0);
+        at += written;
+    }
+    let [an1, an0] = plan.counts[0].to_be_bytes();
+    let [ns1, ns0] = plan.counts[1].to_be_bytes();
+    let [ar1, ar0] = additionals.to_be_bytes();
+    let flags = QR | (request.bytes[2] & KEPT) | plan.flags;
+    let question = u8::from(end > HEADER);
+    // RA, Z, AD and CD are clear: there is no recursion, and CD is not copied (RFC 4035 3.1.6).
+    let rest = [
+        flags,
+        (plan.rcode.0 & 15) as u8,
+        0,
+        question,
+        an1,
+        an0,
+        ns1,
+        ns0,
+        ar1,
+        ar0,
+    ];
+    response.octets[2..HEADER].copy_from_slice(&rest);
+    response.length = at;
+    Outcome::Answered(plan.rcode)
+}

@@ -1,0 +1,207 @@
+//! From files to what is served, at start and again at every reload. A reload is all or nothing: any fault, and everything stays
+//! as it was.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::publisher::Publisher;
+use crate::config::Settings;
+use crate::diagnostic::Diagnostic;
+use crate::health::Verdicts;
+use crate::image::{Image, Options, Serving};
+use crate::load::{self, Loaded};
+
+/// Compiles what was loaded, every verdict unknown.
+pub fn build(loaded: Loaded) -> Serving {
+    let Settings {
+        client_subnet,
+        nsid,
+        version,
+        ..
+    } = loaded.settings;
+    let options = Options {
+        client_subnet,
+        nsid: nsid.into_bytes(),
+        version,
+    };
+    let verdicts = Verdicts::unknown(loaded.steering.addresses as usize);
+    let image = Image::compile(&loaded.zones, &loaded.failed, loaded.steering, options, random_key());
+    Serving::new(Arc::new(image), &verdicts)
+}
+
+/// 128 bits that nobody else knows, for the index of names.
+fn random_key() -> [u64; 2] {
+    [0; 2].map(|_: u64| getrandom::u64().unwrap_or_else(|_| fastrand::u64(..)))
+}
+
+/// Loads anew and publishes, beside what is running.
+#[derive(Debug)]
+pub struct Reloader {
+    config: Option<PathBuf>,
+    in_force: Settings,
+    publisher: Arc<Publisher>,
+    /// Held by the reload under way: the one that began last has read last and must publish last.
+    turn: Mutex<()>,
+}
+
+/// A reload that was done.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// How many zones are served now.
+    pub zones: usize,
+    /// What is probably not meant.
+    pub warnings: Vec<Diagnostic>,
+    /// Settings that have changed and take effect only at the next start.
+    pub later: Vec<&'static str>,
+}
+
+/// A reload that changed nothing.
+#[derive(Debug)]
+pub enum Refused {
+    /// Every fault, warnings among them.
+    Faults(Vec<Diagnostic>),
+    /// These settings have changed, and need a restart.
+    Restart(Vec<&'static str>),
+}
+
+impl Reloader {
+    /// `config` is the `--config` flag, `in_force` are the settings that the daemon was started with.
+    pub fn new(config: Option<PathBuf>, in_force: Settings, publisher: Arc<Publisher>) -> Self {
+        Self {
+            config,
+            in_force,
+            publisher,
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// Reads everything, and publishes it if nothing is wrong. Blocks for as long as that takes.
+    pub fn reload(&self) -> Result<Reloaded, Refused> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = load::load(self.config.as_deref());
+        if loaded.unusable || !loaded.failed.is_empty() || loaded.faults.iter().any(Diagnostic::is_error) {
+            return Err(Refused::Faults(loaded.faults));
+        }
+        let restart = needs_restart(&self.in_force, &loaded.settings);
+        if !restart.is_empty() {
+            return Err(Refused::Restart(restart));
+        }
+        let zones = loaded.zones.len();
+        let later = takes_effect_later(&self.in_force, &loaded.settings);
+        let mut loaded = loaded;
+        let warnings = std::mem::take(&mut loaded.faults);
+        self.publisher.publish(build(loaded));
+        Ok(Reloaded { zones, warnings, later })
+    }
+
+    /// As [`Self::reload`], told in the log.
+    pub fn reload_and_log(&self) {
+        match self.reload() {
+            Ok(Reloaded { zones, warnings, later }) => {
+                warnings.iter().for_each(log);
+                for key in later {
+                    tracing::warn!("`{key}` has changed: that takes effect at the next start");
+                }
+                tracing::info!(zones, "reloaded");
+            }
+            Err(refused) => {
+                if let Refused::Faults(faults) = &refused {
+                    faults.iter().for_each(log);
+                }
+                tracing::error!("reload refused, everything stays as it was: {refused}");
+            }
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Faults(faults) => match faults.iter().filter(|fault| fault.is_error()).count() {
+                1 => f.write_str("1 error"),
+                count => write!(f, "{count} errors"),
+            },
+            Refused::Restart(keys) => {
+                write!(f, "{} changed, which needs a restart", keys.join(", "))
+            }
+        }
+    }
+}
+
+/// One line for one fault; `check` shows the text and the caret too.
+pub fn log(fault: &Diagnostic) {
+    let (line, column) = fault.line_column();
+    let hint = fault.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    let told = format!(
+        "{}:{line}:{column}: {}: {}{hint}",
+        fault.path().display(),
+        fault.severity,
+        fault.message
+    );
+    if fault.is_error() {
+        tracing::error!("{told}");
+    } else {
+        tracing::warn!("{told}");
+    }
+}
+
+/// Settings that are built into the sockets and their threads.
+fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let changed = [
+        ("listen", old.listen != new.listen),
+        ("workers", old.workers != new.workers),
+        ("engine", old.engine != new.engine),
+    ];
+    changed
+        .into_iter()
+        .filter_map(|(key, changed)| changed.then_some(key))
+        .collect()
+}
+
+/// Settings that are read once, but that nothing served depends on.
+fn takes_effect_later(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let changed = [
+        ("log.level", old.log.level != new.log.level),
+        ("log.format", old.log.format != new.log.format),
+        ("control.socket", old.control.socket != new.control.socket),
+        ("control.listen", old.control.listen != new.control.listen),
+    ];
+    changed
+        .into_iter()
+        .filter_map(|(key, changed)| changed.then_some(key))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_sockets_need_a_restart() {
+        let old = Settings::default();
+        let mut new = Settings {
+            workers: 7,
+            ..Settings::default()
+        };
+        new.listen.pop();
+        assert_eq!(needs_restart(&old, &new), ["listen", "workers"]);
+        assert_eq!(
+            Refused::Restart(needs_restart(&old, &new)).to_string(),
+            "listen, workers changed, which needs a restart"
+        );
+        assert!(needs_restart(&old, &old).is_empty());
+    }
+
+    #[test]
+    fn other_settings_do_not() {
+        let old = Settings::default();
+        let mut new = Settings {
+            client_subnet: false,
+            ..Settings::default()
+        };
+        new.log.level = tracing::Level::DEBUG;
+        assert!(needs_restart(&old, &new).is_empty());
+        assert_eq!(takes_effect_later(&old, &new), ["log.level"]);
+    }
+}

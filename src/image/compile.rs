@@ -1,0 +1,296 @@
+//! From checked zones to an image: each owner and type is answered once, and what was written is kept.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::names::{NONE, NamesBuilder, OwnerKind};
+use super::tail::{Entry, Shape, Tail, Tails};
+use super::{Image, Options, SteeredBy, ZoneInfo};
+use crate::policy::Family;
+use crate::policy::model::{NodeId, NodeKind, Steering, Target};
+use crate::policy::tree::Forest;
+use crate::wire::code::RecordType;
+use crate::wire::name::Name;
+use crate::wire::query::NameKey;
+use crate::wire::response::Writer;
+use crate::zone::lookup::Lookup;
+use crate::zone::model::{Owner, Steer, SteerTtl, Zone};
+use crate::zone::sections::{Reach, compose};
+
+/// A type that no record has: what it is answered is the answer for every type that an owner lacks.
+const NO_TYPE: RecordType = RecordType(0);
+
+impl Image {
+    /// Compiles zones. `failed` are the origins of zones that could not be loaded: SERVFAIL at and below. `random` keys the
+    /// index of names.
+    pub fn compile(zones: &[Zone], failed: &[Name], steering: Steering, options: Options, random: [u64; 2]) -> Image {
+        let forest = Forest::new(steering);
+        let hosts = reaches_host(&forest.steering);
+        let origins = zones.iter().map(|zone| &zone.origin).chain(failed).cloned().collect();
+        let mut compiler = Compiler {
+            forest: &forest,
+            hosts: &hosts,
+            origins,
+            names: NamesBuilder::new(NameKey::new(random)),
+            entries: Vec::new(),
+            tails: Tails::default(),
+            steers: Vec::new(),
+            steer_ids: HashMap::new(),
+            apexes: HashMap::new(),
+            cuts: Vec::new(),
+        };
+        let infos: Vec<ZoneInfo> = zones
+            .iter()
+            .enumerate()
+            .map(|(index, zone)| compiler.zone(index as u32, zone))
+            .collect();
+        for origin in failed {
+            compiler
+                .names
+                .add(origin.to_lowercase().wire(), OwnerKind::Failed, NONE);
+        }
+        compiler.link_parents();
+        let Compiler {
+            names,
+            entries,
+            tails,
+            steers,
+            ..
+        } = compiler;
+        Image {
+            names: names.finish(),
+            entries: entries.into(),
+            tails,
+            zones: infos.into(),
+            steers: steers.into(),
+            forest,
+            options,
+        }
+    }
+}
+
+struct Compiler<'a> {
+    forest: &'a Forest,
+    hosts: &'a [bool],
+    /// Of every zone: what is at or below another zone's origin is answered from there.
+    origins: BTreeSet<Name>,
+    names: NamesBuilder,
+    entries: Vec<Entry>,
+    tails: Tails,
+    steers: Vec<SteeredBy>,
+    steer_ids: HashMap<(NodeId, u32, u32), u32>,
+    apexes: HashMap<Name, u32>,
+    /// Cuts at which another zone starts that is served here.
+    cuts: Vec<(Name, u32)>,
+}
+
+impl Compiler<'_> {
+    fn zone(&mut self, index: u32, zone: &Zone) -> ZoneInfo {
+        let mut known: HashMap<Name, u32> = HashMap::new();
+        for (name, owner) in &zone.owners {
+            let is_cut = match zone.lookup(name) {
+                Lookup::Cut(cut, _) if cut != name => continue, // Glue: a query for it is referred.
+                Lookup::Cut(..) => true,
+                _ => false,
+            };
+            let elsewhere = self.served_elsewhere(zone, name);
+            if elsewhere && !(is_cut && self.origins.contains(name)) {
+                continue;
+            }
+            let lower = name.to_lowercase();
+            let kind = if is_cut { OwnerKind::Cut } else { OwnerKind::Node };
+            let id = match elsewhere {
+                true => self.names.add_unlisted(lower.wire(), kind, index),
+                false => self.names.add(lower.wire(), kind, index),
+            };
+            if elsewhere {
+                self.cuts.push((name.clone(), id));
+            } else {
+                known.insert(name.clone(), id);
+            }
+            self.empty_non_terminals(zone, index, name, &mut known);
+            self.entries_of(zone, name, owner, id);
+        }
+        self.link_wildcards(&known);
+        if let Some(apex) = known.get(&zone.origin) {
+            self.apexes.insert(zone.origin.clone(), *apex);
+        }
+        ZoneInfo {
+            origin: zone.origin.clone(),
+            negative: self.negative(zone),
+        }
+    }
+
+    /// Whether a name belongs to a zone below this one.
+    fn served_elsewhere(&self, zone: &Zone, name: &Name) -> bool {
+        let mut at = Some(name.clone());
+        while let Some(name) = at.filter(|name| *name != zone.origin) {
+            if self.origins.contains(&name) {
+                return true;
+            }
+            at = name.parent();
+        }
+        false
+    }
+
+    /// The names between an owner and the origin exist too (RFC 4592 2.2.2).
+    fn empty_non_terminals(&mut self, zone: &Zone, index: u32, name: &Name, known: &mut HashMap<Name, u32>) {
+        let mut at = name.parent();
+        while let Some(name) = at.filter(|name| name.is_at_or_below(&zone.origin)) {
+            // Owners come before those below them.
+            if zone.owners.contains_key(&name) || known.contains_key(&name) || self.served_elsewhere(zone, &name) {
+                return;
+            }
+            let id = self.names.add(name.to_lowercase().wire(), OwnerKind::Node, index);
+            at = name.parent();
+            known.insert(name, id);
+        }
+    }
+
+    fn link_wildcards(&mut self, known: &HashMap<Name, u32>) {
+        for (name, id) in known.iter().filter(|(name, _)| name.is_wildcard()) {
+            let parent = name.parent().and_then(|parent| known.get(&parent));
+            // A cut at a wildcard is no wildcard: nothing is synthesised from it (RFC 4592 4.2 leaves it open).
+            if let Some(parent) = parent.filter(|_| self.names.owner(*id).kind == OwnerKind::Node) {
+                self.names.owner(*parent).wildcard = *id;
+            }
+        }
+    }
+
+    /// DS records stand at the parent's side of a cut, which is reached from the child's apex.
+    fn link_parents(&mut self) {
+        for (name, cut) in &self.cuts {
+            if let Some(apex) = self.apexes.get(name) {
+                self.names.owner(*apex).parent_cut = *cut;
+            }
+        }
+    }
+
+    fn entries_of(&mut self, zone: &Zone, name: &Name, owner: &Owner, id: u32) {
+        let lookup = zone.lookup(name);
+        let (shape, types): (Shape, BTreeSet<RecordType>) = match lookup {
+            Lookup::Cut(..) => {
+                let ds = owner.rrsets.contains_key(&RecordType::DS).then_some(RecordType::DS);
+                (Shape::Below, ds.into_iter().collect())
+            }
+            _ => (
+                if name.is_wildcard() {
+                    Shape::Wildcard
+                } else {
+                    Shape::Exact
+                },
+                self.types(zone, owner),
+            ),
+        };
+        let default = matches!(lookup, Lookup::Cut(..))
+            || owner.rrsets.contains_key(&RecordType::CNAME)
+            || owner.steer.as_ref().is_some_and(|steer| self.reach(steer).host);
+        let first = self.entries.len();
+        for rtype in types.into_iter().chain(default.then_some(NO_TYPE)) {
+            let entry = self.entry(zone, name, lookup, rtype, shape);
+            self.entries.push(entry);
+        }
+        let count = self.entries.len() - first;
+        let line = self.names.owner(id);
+        line.entries = first as u32;
+        line.entry_count = count as u16;
+    }
+
+    /// The types that have an answer of their own at an owner, through its aliases.
+    fn types(&self, zone: &Zone, owner: &Owner) -> BTreeSet<RecordType> {
+        let mut types: BTreeSet<RecordType> = owner.rrsets.keys().copied().collect();
+        let mut at = Some(owner);
+        for _ in 0..=crate::zone::sections::CHAIN_MAX {
+            let Some(owner) = at else { break };
+            types.extend(owner.rrsets.keys().filter(|rtype| **rtype != RecordType::DS));
+            if let Some(steer) = &owner.steer {
+                let reach = self.reach(steer);
+                types.extend(reach.ipv4.then_some(RecordType::A));
+                types.extend(reach.ipv6.then_some(RecordType::AAAA));
+            }
+            let target = owner
+                .rrsets
+                .get(&RecordType::CNAME)
+                .and_then(|alias| Name::from_wire(alias.rdata.first()?));
+            at = target.and_then(|target| match zone.lookup(&target) {
+                Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) => Some(owner),
+                _ => None,
+            });
+        }
+        types.insert(RecordType::ANY);
+        types
+    }
+
+    fn entry(&mut self, zone: &Zone, name: &Name, lookup: Lookup<'_>, rtype: RecordType, shape: Shape) -> Entry {
+        let mut writer = Writer::after_question(name, usize::from(shape == Shape::Wildcard));
+        let elsewhere = |name: &Name| name.is_at_or_below(&zone.origin) && self.served_elsewhere(zone, name);
+        let sections = compose(zone, lookup, rtype, &|steer| self.reach(steer), &elsewhere, &mut writer);
+        let steer = sections.steer.map_or(NONE, |steered| self.steer(steered.steer));
+        Entry::new(rtype, &sections, &writer, steer, shape, &mut self.tails)
+    }
+
+    fn reach(&self, steer: &Steer) -> Reach {
+        let Some(root) = self.forest.steering.by_name.get(&steer.root) else {
+            return Reach::default();
+        };
+        Reach {
+            ipv4: self.forest.has_family(*root, Family::Ipv4),
+            ipv6: self.forest.has_family(*root, Family::Ipv6),
+            host: self.hosts[root.0 as usize],
+        }
+    }
+
+    /// The number of what steers an owner. The TTL is the owner's, else the root's, else the default.
+    fn steer(&mut self, steer: &Steer) -> u32 {
+        let Some(&root) = self.forest.steering.by_name.get(&steer.root) else {
+            return NONE;
+        };
+        let ttl = steer
+            .ttl
+            .or(self.forest.steering.node(root).root.ttl)
+            .unwrap_or(SteerTtl::DEFAULT);
+        *self.steer_ids.entry((root, ttl.min, ttl.max)).or_insert_with(|| {
+            let families = [Family::Ipv4, Family::Ipv6];
+            self.steers.push(SteeredBy {
+                root,
+                ttl,
+                has_family: families.map(|family| self.forest.has_family(root, family)),
+                by_subnet: families.map(|family| self.forest.depends_on_subnet(root, family)),
+            });
+            self.steers.len() as u32 - 1
+        })
+    }
+
+    /// The tail of every name error and NODATA of a zone: it fits any name below its origin.
+    fn negative(&mut self, zone: &Zone) -> Tail {
+        let mut writer = Writer::after_question(&zone.origin, 0);
+        compose(
+            zone,
+            Lookup::NameError,
+            NO_TYPE,
+            &|_| Reach::default(),
+            &|_| false,
+            &mut writer,
+        );
+        self.tails.keep(&writer, writer.position(), Shape::Below)
+    }
+}
+
+/// For each node whether some pool below it holds host names. Members come before the policies that name them.
+fn reaches_host(steering: &Steering) -> Vec<bool> {
+    let mut hosts: Vec<bool> = Vec::with_capacity(steering.nodes.len());
+    for node in &steering.nodes {
+        let own = match &node.kind {
+            NodeKind::Pool(pool) => pool
+                .backends
+                .iter()
+                .any(|backend| matches!(backend.target, Target::Host(_))),
+            NodeKind::Policy(policy) => policy.members.iter().any(|member| hosts[member.node.0 as usize]),
+        };
+        let fallback = match node.root.fallback {
+            crate::policy::model::Fallback::Pool(pool) => hosts.get(pool.0 as usize).copied().unwrap_or(false),
+            _ => false,
+        };
+        hosts.push(own || fallback);
+    }
+    hosts
+}

@@ -1,0 +1,165 @@
+//! Compiled tails: everything of a response after the question, ready to be copied.
+//!
+//! The question's name is always at offset 12, so a tail made for one question fits every other of the same name. Where the name may be longer
+//! (wildcards, referrals, name errors) all that stands before and in the tail moves alike, and so do the pointers: the tail keeps
+//! where they are.
+
+use crate::wire::code::{Rcode, RecordType};
+use crate::wire::response::Writer;
+use crate::zone::sections::Sections;
+
+/// A tail, by its place in [`Tails`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tail {
+    at: u32,
+    patches: u32,
+    /// Octets.
+    pub length: u16,
+    patch_count: u16,
+}
+
+/// What answers one type at one owner.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// The type; 0 for all that have no entry of their own. Such an entry comes last.
+    pub rtype: RecordType,
+    /// Flags of the answer.
+    pub flags: u8,
+    /// NOERROR or NXDOMAIN.
+    pub rcode: u8,
+    /// Records in each section.
+    pub counts: [u16; 3],
+    /// Where the answer section ends.
+    pub answer_end: u16,
+    /// Where the authority section ends.
+    pub authority_end: u16,
+    /// The pointer to the steered name.
+    pub steered_owner: u16,
+    /// What steers it, or [`super::names::NONE`].
+    pub steer: u32,
+    /// The sections.
+    pub tail: Tail,
+}
+
+/// [`Entry::flags`]: the AA bit.
+pub const AUTHORITATIVE: u8 = 1;
+/// [`Entry::flags`]: the additional section is needed (RFC 9471).
+pub const REFERRAL: u8 = 2;
+/// [`Entry::flags`]: the records fit no message, so none of them is here.
+pub const TOO_LONG: u8 = 4;
+
+/// What may stand before the names of the question that a tail is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Nothing: the question is for that very name.
+    Exact,
+    /// Other labels in place of the first, in every record that is owned by the question.
+    Wildcard,
+    /// More labels.
+    Below,
+}
+
+/// All tails.
+#[derive(Debug, Default)]
+pub struct Tails {
+    octets: Vec<u8>,
+    patches: Vec<u16>,
+}
+
+impl Tails {
+    /// Keeps what was written.
+    pub fn keep(&mut self, writer: &Writer, length: usize, shape: Shape) -> Tail {
+        let at = self.octets.len() as u32;
+        let patches = self.patches.len() as u32;
+        self.octets.extend_from_slice(&writer.sections()[..length]);
+        if shape != Shape::Exact {
+            self.patches.extend(
+                writer
+                    .pointers()
+                    .iter()
+                    .filter(|pointer| usize::from(**pointer) < length),
+            );
+        }
+        Tail {
+            at,
+            patches,
+            length: length as u16,
+            patch_count: (self.patches.len() - patches as usize) as u16,
+        }
+    }
+
+    /// Copies the first `length` octets of a tail to `target`, for a name that is `shift` octets longer than the one it was made for.
+    /// `target` is just as long.
+    #[inline]
+    pub fn copy(&self, tail: &Tail, shift: usize, target: &mut [u8]) {
+        let at = tail.at as usize;
+        target.copy_from_slice(&self.octets[at..at + target.len()]);
+        if shift > 0 {
+            self.shift(tail, shift, target);
+        }
+    }
+
+    fn shift(&self, tail: &Tail, shift: usize, target: &mut [u8]) {
+        let patches = tail.patches as usize;
+        for &at in &self.patches[patches..patches + usize::from(tail.patch_count)] {
+            let at = usize::from(at);
+            if let Some(pointer) = target
+                .get_mut(at..at + 2)
+                .and_then(|pointer| <&mut [u8; 2]>::try_from(pointer).ok())
+            {
+                *pointer = (u16::from_be_bytes(*pointer) + shift as u16).to_be_bytes();
+            }
+        }
+    }
+
+    /// Asks for the first octets of a tail.
+    #[inline(always)]
+    pub fn prefetch(&self, tail: &Tail) {
+        super::prefetch::prefetch(&self.octets, tail.at as usize);
+    }
+
+    /// How many octets all tails take.
+    pub fn octets(&self) -> usize {
+        self.octets.len()
+    }
+}
+
+/// The most octets a message has after the question: a stream's 65,535 less header, longest question and OPT with its options.
+pub const SECTIONS_MAX: usize = 65_535 - 12 - 259 - 512;
+
+impl Entry {
+    /// From composed sections. What is too long for any message loses its additional section, then everything.
+    pub fn new(
+        rtype: RecordType,
+        sections: &Sections<'_>,
+        writer: &Writer,
+        steer: u32,
+        shape: Shape,
+        tails: &mut Tails,
+    ) -> Self {
+        let mut counts = [sections.answers, sections.authorities, sections.additionals];
+        let mut length = writer.position();
+        if length > SECTIONS_MAX {
+            counts[2] = 0;
+            length = sections.authority_end;
+        }
+        let too_long = length > SECTIONS_MAX;
+        if too_long {
+            (counts, length) = ([0; 3], 0);
+        }
+        let flag = |on: bool, flag: u8| if on { flag } else { 0 };
+        Self {
+            rtype,
+            flags: flag(sections.authoritative, AUTHORITATIVE)
+                | flag(sections.referral, REFERRAL)
+                | flag(too_long, TOO_LONG),
+            rcode: if sections.rcode == Rcode::NXDOMAIN { 3 } else { 0 },
+            counts,
+            answer_end: sections.answer_end.min(length) as u16,
+            authority_end: sections.authority_end.min(length) as u16,
+            steered_owner: sections.steer.map_or(0, |steered| steered.owner),
+            steer,
+            tail: tails.keep(writer, length, shape),
+        }
+    }
+}

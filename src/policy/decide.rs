@@ -1,0 +1,400 @@
+//! The oracle: what the rules of decision say, word for word. Quoted lines are those rules; the line below each obeys it.
+//!
+//! It is slow and obvious on purpose, and no query is answered by it: every compiled path is held equal to it by property
+//! tests, so it shares nothing with them but [`sticky`](super::sticky).
+
+use std::net::IpAddr;
+
+use super::model::{
+    Answers, Backend, Choose, Fallback, MinHealthy, NodeId, NodeKind, Policy, Pool, Rule, Steering, Target,
+};
+use super::sticky::{self, Scored, Sticky};
+use super::{Client, Family};
+use crate::health::Verdicts;
+
+/// Where draws come from; an argument, so that a test can try every outcome.
+pub trait Chance {
+    /// One index, in proportion to the weights, whose sum is positive. `node` is who draws.
+    fn pick(&mut self, node: NodeId, weights: &[u64]) -> usize;
+}
+
+/// What a client gets from a root for a family.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Decision {
+    /// No pool has the family at all: NODATA for everyone, scope 0.
+    NoFamily,
+    /// Backends with addresses.
+    Backends {
+        /// Their pool.
+        pool: NodeId,
+        /// Their places in the pool, in the order drawn; all of them for `answers = "all"`, in the order written, which
+        /// whoever writes the answer shuffles. Each has at least one address to hand out (see [`addresses`]).
+        backends: Vec<usize>,
+        /// The scope prefix length.
+        scope: u8,
+    },
+    /// A host name, for a CNAME.
+    Host {
+        /// Its pool.
+        pool: NodeId,
+        /// Its place in the pool.
+        backend: usize,
+        /// The scope prefix length.
+        scope: u8,
+    },
+    /// Nothing is left, or the root wants it so.
+    Servfail {
+        /// The scope prefix length.
+        scope: u8,
+    },
+}
+
+/// What a decision believes of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grounds<'a> {
+    /// These verdicts, and `min_healthy` counts.
+    Verdicts(&'a Verdicts),
+    /// Every address is up, and `min_healthy` is waived.
+    Waived,
+}
+
+/// Decides for a client. `last` are the verdicts at the last moment when the root was usable for the family, if ever.
+pub fn decide(
+    steering: &Steering,
+    root: NodeId,
+    family: Family,
+    client: &Client,
+    verdicts: &Verdicts,
+    last: Option<&Verdicts>,
+    chance: &mut dyn Chance,
+) -> Decision {
+    // "No member has the family at all: NODATA for everyone (scope 0)."
+    if !has_family(steering, root, family) {
+        return Decision::NoFamily;
+    }
+    let scope = scope_length(steering, root, family, client);
+    let Some((start, grounds)) = grounds(steering, root, family, client, verdicts, last) else {
+        return Decision::Servfail { scope };
+    };
+    let (pool, backends) = Walk {
+        steering,
+        family,
+        client,
+        grounds,
+    }
+    .descend(start, chance);
+    match backends[..] {
+        [backend] if is_host(&pool_of(steering, pool).backends[backend]) => Decision::Host { pool, backend, scope },
+        _ => Decision::Backends { pool, backends, scope },
+    }
+}
+
+/// Whether a node is usable for a family and a client.
+pub fn usable(steering: &Steering, node: NodeId, family: Family, client: &Client, verdicts: &Verdicts) -> bool {
+    Walk {
+        steering,
+        family,
+        client,
+        grounds: Grounds::Verdicts(verdicts),
+    }
+    .usable(node)
+}
+
+/// Where a decision starts and what it believes: at the root by the verdicts while that is usable, else by the root's
+/// fallback. None: nothing is left.
+pub fn grounds<'a>(
+    steering: &Steering,
+    root: NodeId,
+    family: Family,
+    client: &Client,
+    verdicts: &'a Verdicts,
+    last: Option<&'a Verdicts>,
+) -> Option<(NodeId, Grounds<'a>)> {
+    let all = (root, Grounds::Waived);
+    let way = if usable(steering, root, family, client, verdicts) {
+        (root, Grounds::Verdicts(verdicts))
+    } else {
+        match steering.node(root).root.fallback {
+            // "'all' (default): decide as if every verdict were up."
+            Fallback::All => all,
+            // "'last': the members that were usable at the last moment when some were." If there was none, and for a client
+            // for whom there was none, all.
+            Fallback::Last => match last {
+                Some(last) if usable(steering, root, family, client, last) => (root, Grounds::Verdicts(last)),
+                _ => all,
+            },
+            // "'servfail'."
+            Fallback::Servfail => return None,
+            // "Or the name of a pool, then used without regard to verdicts."
+            Fallback::Pool(pool) => (pool, Grounds::Waived),
+        }
+    };
+    // "Nothing left: SERVFAIL with an extended error." So it is where `otherwise` has no backend of the family.
+    let (start, grounds) = way;
+    Walk {
+        steering,
+        family,
+        client,
+        grounds,
+    }
+    .usable(start)
+    .then_some(way)
+}
+
+/// The addresses that a chosen backend hands out, in the order written; none for a host.
+pub fn addresses(backend: &Backend, family: Family, grounds: Grounds<'_>) -> Vec<IpAddr> {
+    // "Healthy is a property of an address: every probe of its pool passes, or is still unknown, on that address."
+    let healthy = |id| match grounds {
+        Grounds::Verdicts(verdicts) => verdicts.healthy(id),
+        Grounds::Waived => true,
+    };
+    match (&backend.target, family) {
+        (Target::Addresses { ipv4, .. }, Family::Ipv4) => ipv4
+            .iter()
+            .filter(|(_, id)| healthy(*id))
+            .map(|(address, _)| IpAddr::V4(*address))
+            .collect(),
+        (Target::Addresses { ipv6, .. }, Family::Ipv6) => ipv6
+            .iter()
+            .filter(|(_, id)| healthy(*id))
+            .map(|(address, _)| IpAddr::V6(*address))
+            .collect(),
+        (Target::Host(_), _) => Vec::new(),
+    }
+}
+
+/// Whether some backend of some pool at or below the node has the family. Fallback pools do not count: they must have the
+/// root's families.
+pub fn has_family(steering: &Steering, node: NodeId, family: Family) -> bool {
+    match &steering.node(node).kind {
+        NodeKind::Pool(pool) => pool.backends.iter().any(|backend| of_family(backend, family)),
+        NodeKind::Policy(policy) => policy
+            .members
+            .iter()
+            .any(|member| has_family(steering, member.node, family)),
+    }
+}
+
+/// The scope prefix length of every decision of a root for a family: one for all, since "no two scopes overlap" and verdicts
+/// must not change that.
+pub fn scope_length(steering: &Steering, root: NodeId, family: Family, client: &Client) -> u8 {
+    // "Sticky: the hash granularity (/24, /56)." "Client-independent answers: 0."
+    if depends_on_subnet(steering, root, family) {
+        sticky::granularity(client.address)
+    } else {
+        0
+    }
+}
+
+/// Whether the decision, or its distribution, may differ between client subnets for this root and family: whether a sticky
+/// node that has a choice can be reached, whatever the verdicts. "Rules, nested and passed-over nodes count."
+pub fn depends_on_subnet(steering: &Steering, root: NodeId, family: Family) -> bool {
+    let by_fallback = match steering.node(root).root.fallback {
+        Fallback::Pool(pool) => reaches_sticky(steering, pool, family),
+        Fallback::All | Fallback::Last | Fallback::Servfail => false,
+    };
+    by_fallback || reaches_sticky(steering, root, family)
+}
+
+fn reaches_sticky(steering: &Steering, id: NodeId, family: Family) -> bool {
+    let node = steering.node(id);
+    match &node.kind {
+        NodeKind::Pool(pool) => {
+            node.sticky
+                && pool
+                    .backends
+                    .iter()
+                    .filter(|backend| of_family(backend, family))
+                    .count()
+                    >= 2
+        }
+        NodeKind::Policy(policy) => {
+            let members = || policy.members.iter().map(|member| member.node);
+            let chooses = node.sticky && matches!(policy.choose, Choose::Weighted);
+            chooses && members().filter(|member| has_family(steering, *member, family)).count() >= 2
+                || members().any(|member| reaches_sticky(steering, member, family))
+        }
+    }
+}
+
+/// One walk down the tree.
+struct Walk<'a> {
+    steering: &'a Steering,
+    family: Family,
+    client: &'a Client,
+    grounds: Grounds<'a>,
+}
+
+impl Walk<'_> {
+    /// From a usable node to a pool and the backends chosen there.
+    fn descend(&self, node: NodeId, chance: &mut dyn Chance) -> (NodeId, Vec<usize>) {
+        match &self.steering.node(node).kind {
+            NodeKind::Pool(pool) => (node, self.choose_backends(node, pool, chance)),
+            NodeKind::Policy(policy) => {
+                let member = self.choose_member(node, policy, chance);
+                self.descend(policy.members[member].node, chance)
+            }
+        }
+    }
+
+    /// "Usable is a property of a member for a family."
+    fn usable(&self, node: NodeId) -> bool {
+        match &self.steering.node(node).kind {
+            NodeKind::Pool(pool) => self.pool_usable(pool),
+            // "A policy is usable while some member is (for rules: some member in this client's list)."
+            NodeKind::Policy(policy) => order(policy, self.client)
+                .into_iter()
+                .any(|member| self.member_usable(policy, member)),
+        }
+    }
+
+    fn member_usable(&self, policy: &Policy, member: usize) -> bool {
+        let node = policy.members[member].node;
+        // "A member without any backend of the family is passed over."
+        has_family(self.steering, node, self.family) && self.usable(node)
+    }
+
+    /// "A pool is usable for IPv4 while enough of its backends have a healthy IPv4 address"; never without any.
+    fn pool_usable(&self, pool: &Pool) -> bool {
+        let healthy: Vec<&Backend> = pool.backends.iter().filter(|backend| self.healthy(backend)).collect();
+        let enough = match (self.grounds, pool.min_healthy) {
+            // "fallback waives verdicts and `min_healthy`".
+            (Grounds::Waived, _) => true,
+            // "A count of backends,"
+            (Grounds::Verdicts(_), MinHealthy::Backends(count)) => healthy.len() >= count as usize,
+            // "or healthy weight x 100 >= percent x configured weight, in exact integers; drained and down ones stay in the
+            // denominator", and so do those without the family.
+            (Grounds::Verdicts(_), MinHealthy::Percent(percent)) => {
+                let healthy_weight: u64 = healthy.iter().map(|backend| u64::from(backend.weight)).sum();
+                let configured_weight: u64 = pool.backends.iter().map(|backend| u64::from(backend.weight)).sum();
+                healthy_weight * 100 >= u64::from(percent) * configured_weight
+            }
+        };
+        enough && !healthy.is_empty()
+    }
+
+    /// Whether the backend has something of the family to hand out. A host has, always and in both families.
+    fn healthy(&self, backend: &Backend) -> bool {
+        is_host(backend) || !addresses(backend, self.family, self.grounds).is_empty()
+    }
+
+    /// The member that serves, of a usable policy.
+    fn choose_member(&self, node: NodeId, policy: &Policy, chance: &mut dyn Chance) -> usize {
+        match policy.choose {
+            // "weighted: one draw in proportion among the usable."
+            Choose::Weighted => {
+                let weights = policy.members.iter().enumerate();
+                let shares = shares(weights.map(|(at, member)| (member.weight, self.member_usable(policy, at))));
+                let names = policy.members.iter().map(|member| member.name.as_str());
+                self.draw(node, names, shares, 1, chance)[0]
+            }
+            // "A policy orders its members for a client; the first usable member serves."
+            Choose::Failover | Choose::Nearest | Choose::Rules(_) => order(policy, self.client)
+                .into_iter()
+                .find(|member| self.member_usable(policy, *member))
+                .expect("a walk goes down from usable nodes only"),
+        }
+    }
+
+    /// The backends in the answer, of a usable pool.
+    fn choose_backends(&self, node: NodeId, pool: &Pool, chance: &mut dyn Chance) -> Vec<usize> {
+        let shares = shares(
+            pool.backends
+                .iter()
+                .map(|backend| (backend.weight, self.healthy(backend))),
+        );
+        let names = pool.backends.iter().map(|backend| backend.name.as_str());
+        match pool.answers {
+            // "Hosts and addresses do not mix; answers = 1."
+            _ if pool.backends.iter().any(is_host) => self.draw(node, names, shares, 1, chance),
+            // "answers = k: k distinct backends drawn without replacement by weight."
+            Answers::Count(count) => self.draw(node, names, shares, usize::from(count), chance),
+            // "'all': every healthy one."
+            Answers::All => (0..shares.len()).filter(|at| shares[*at] > 0).collect(),
+        }
+    }
+
+    /// As many different ones as wanted, or as have a share, in the order drawn.
+    fn draw<'n>(
+        &self,
+        node: NodeId,
+        names: impl Iterator<Item = &'n str>,
+        mut shares: Vec<u32>,
+        wanted: usize,
+        chance: &mut dyn Chance,
+    ) -> Vec<usize> {
+        let wanted = wanted.min(shares.iter().filter(|share| **share > 0).count());
+        // "sticky (weighted policies and pools): weighted rendezvous hashing."
+        if self.steering.node(node).sticky {
+            let sticky = Sticky::new(&self.steering.node(node).name, names);
+            let mut places = vec![Scored::default(); wanted];
+            let eligible = shares.into_iter().enumerate().filter(|(_, share)| *share > 0);
+            sticky.ranked(&sticky.key(self.client.address), eligible, &mut places);
+            return places.into_iter().map(|place| place.member).collect();
+        }
+        let mut drawn = Vec::new();
+        while drawn.len() < wanted {
+            let weights: Vec<u64> = shares.iter().copied().map(u64::from).collect();
+            let at = chance.pick(node, &weights);
+            shares[at] = 0;
+            drawn.push(at);
+        }
+        drawn
+    }
+}
+
+/// What each weighs in a draw, from its weight and whether it is usable (or healthy).
+///
+/// "Weight 0 anywhere: only when nothing of positive weight is usable, then equally." Nothing at all: three answers wanted of
+/// two healthy backends of positive weight and one of weight 0 are two, since who sets a weight of 0 wants no clients there
+/// while others can serve them.
+fn shares(members: impl Iterator<Item = (u32, bool)> + Clone) -> Vec<u32> {
+    let positive = members.clone().any(|(weight, usable)| usable && weight > 0);
+    let share = |(weight, usable)| match (usable, positive) {
+        (false, _) => 0,
+        (true, true) => weight,
+        (true, false) => 1,
+    };
+    members.map(share).collect()
+}
+
+/// The members that may serve the client, the one to be tried first first. (A weighted policy draws instead.)
+fn order(policy: &Policy, client: &Client) -> Vec<usize> {
+    let written = 0..policy.members.len();
+    match &policy.choose {
+        // "failover: the order written."
+        Choose::Failover | Choose::Weighted => written.collect(),
+        // "Ties and clients without a known location: the order written." No client's location is known so far.
+        Choose::Nearest => written.collect(),
+        // "Matching rules in the order written, then `otherwise`."
+        Choose::Rules(rules) => {
+            let matching = rules
+                .rules
+                .iter()
+                .filter(|rule| applies(rule, client))
+                .map(|rule| rule.member);
+            matching.chain([rules.otherwise]).collect()
+        }
+    }
+}
+
+/// Whether a rule holds for the client. Nothing is known of clients so far, so none does.
+fn applies(_rule: &Rule, _client: &Client) -> bool {
+    false
+}
+
+/// Whether the backend can have something of the family to hand out, whatever the verdicts. A host belongs to both families.
+fn of_family(backend: &Backend, family: Family) -> bool {
+    is_host(backend) || !addresses(backend, family, Grounds::Waived).is_empty()
+}
+
+fn is_host(backend: &Backend) -> bool {
+    matches!(backend.target, Target::Host(_))
+}
+
+fn pool_of(steering: &Steering, id: NodeId) -> &Pool {
+    match &steering.node(id).kind {
+        NodeKind::Pool(pool) => pool,
+        NodeKind::Policy(_) => unreachable!("a walk ends at a pool"),
+    }
+}

@@ -1,0 +1,201 @@
+//! DNS over UDP: one blocking thread for each socket, no other system call than receive and send.
+//!
+//! A batch goes through the stages of an answer side by side: each stage asks for the memory that the next one reads, so that the
+//! waits of up to 32 queries overlap. What comes out is what [`crate::answer::answer`] would have written.
+
+use std::io::{self, ErrorKind};
+use std::net::UdpSocket;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use arc_swap::Cache;
+use tracing::{error, warn};
+
+use super::Shared;
+use super::counters::Counters;
+use super::syscall::{BATCH, Batch};
+use crate::answer::{self, Located, Outcome, Refusal, Request, ResponseBuffer, Transport};
+use crate::image::Serving;
+use crate::policy::trace::Silent;
+use crate::wire::edns::UDP_SIZE;
+use crate::wire::query::Parsed;
+
+/// How long a receive may block before the thread looks whether it should stop, and lets go of what is served no more.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long what has arrived is still answered after a stop.
+const LAST_CALL: Duration = Duration::from_millis(500);
+
+/// How long to wait after an error of the socket that no query caused, so that the thread never spins.
+const AFTER_ERROR: Duration = Duration::from_millis(10);
+
+/// Answers on every socket until `stop` is true and what has arrived is answered.
+pub fn spawn(sockets: Vec<UdpSocket>, serving: &Shared, stop: &Arc<AtomicBool>) -> io::Result<Vec<JoinHandle<()>>> {
+    sockets
+        .into_iter()
+        .enumerate()
+        .map(|(worker, socket)| {
+            socket.set_read_timeout(Some(PATIENCE))?;
+            let worker_state = Worker::new(&socket)?;
+            let (serving, stop) = (serving.clone(), stop.clone());
+            let name = format!("udp-{worker}");
+            thread::Builder::new()
+                .name(name)
+                .spawn(move || worker_state.run(&socket, serving, &stop))
+        })
+        .collect()
+}
+
+struct Worker {
+    batch: Batch,
+    responses: Vec<ResponseBuffer>,
+    random: fastrand::Rng,
+    counters: Counters,
+}
+
+impl Worker {
+    fn new(socket: &UdpSocket) -> io::Result<Self> {
+        Ok(Self {
+            batch: Batch::new(socket)?,
+            responses: (0..BATCH)
+                .map(|_| ResponseBuffer::with_capacity(usize::from(UDP_SIZE)))
+                .collect(),
+            random: super::stream::seeded(),
+            counters: Counters::default(),
+        })
+    }
+
+    fn run(mut self, socket: &UdpSocket, serving: Shared, stop: &AtomicBool) {
+        let mut serving = Cache::new(serving);
+        let mut last_call = None;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                let until = *last_call.get_or_insert_with(|| Instant::now() + LAST_CALL);
+                if socket.set_nonblocking(true).is_err() || Instant::now() > until {
+                    return;
+                }
+            }
+            match self.batch.receive(socket) {
+                Ok(count) => self.serve(socket, serving.load(), count),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    if last_call.is_some() {
+                        return;
+                    }
+                    serving.load();
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    warn!(%error, "receiving failed");
+                    thread::sleep(AFTER_ERROR);
+                }
+            }
+        }
+    }
+
+    /// Answers a batch. If that panics (a bug of ours) it is gone through again one by one: only the query at fault is lost.
+    fn serve(&mut self, socket: &UdpSocket, serving: &Serving, count: usize) {
+        let mut outcomes = [Outcome::Dropped; BATCH];
+        let random = self.random.u64(..);
+        let whole = catch_unwind(AssertUnwindSafe(|| {
+            answer_batch(
+                &self.batch,
+                serving,
+                random,
+                &mut self.responses,
+                &mut outcomes[..count],
+            );
+        }));
+        if whole.is_err() {
+            self.one_by_one(serving, random, &mut outcomes[..count]);
+        }
+        let answered = outcomes[..count]
+            .iter()
+            .filter(|outcome| **outcome != Outcome::Dropped)
+            .count();
+        let responses = outcomes[..count].iter().zip(&self.responses).enumerate();
+        let responses = responses.filter(|(_, (outcome, _))| **outcome != Outcome::Dropped);
+        let sent = self.batch.send(
+            socket,
+            responses.map(|(index, (_, response))| (index, response.as_slice())),
+        );
+        self.counters.add(count, answered, sent);
+    }
+
+    #[cold]
+    fn one_by_one(&mut self, serving: &Serving, random: u64, outcomes: &mut [Outcome]) {
+        for (index, outcome) in outcomes.iter_mut().enumerate() {
+            let response = &mut self.responses[index];
+            let request = request(&self.batch, index, random);
+            let one = catch_unwind(AssertUnwindSafe(|| answer::answer(&request, serving, response)));
+            *outcome = one.unwrap_or_else(|_| {
+                self.counters.panicked();
+                error!(query = ?request.bytes, "a query made the server panic; it was dropped: please report it");
+                Outcome::Dropped
+            });
+        }
+    }
+}
+
+/// A query of a batch. Its chance comes from that of the batch.
+#[inline]
+fn request(batch: &Batch, index: usize, random: u64) -> Request<'_> {
+    let datagram = batch.datagram(index);
+    Request {
+        bytes: datagram.bytes,
+        source: datagram.source,
+        transport: Transport::Udp,
+        random: random ^ (index as u64).wrapping_mul(0xd6e8_feb8_6659_fd93),
+    }
+}
+
+/// Every query of a batch through the stages, side by side.
+fn answer_batch(
+    batch: &Batch,
+    serving: &Serving,
+    random: u64,
+    responses: &mut [ResponseBuffer],
+    outcomes: &mut [Outcome],
+) {
+    let image = &*serving.image;
+    let count = outcomes.len();
+    let mut parsed: [Option<Parsed>; BATCH] = [const { None }; BATCH];
+    for (index, slot) in parsed[..count].iter_mut().enumerate() {
+        let query = answer::parse(batch.datagram(index).bytes, &image.names.key);
+        image.names.prefetch_slot(query.hash);
+        *slot = Some(query);
+    }
+    for query in parsed[..count].iter().flatten() {
+        image.names.prefetch_owner(query.hash);
+    }
+    for query in parsed[..count].iter().flatten() {
+        image.prefetch_entries(query.hash);
+    }
+    let mut located = [Located::Refused(Refusal::Drop); BATCH];
+    for (index, (query, slot)) in parsed[..count].iter().flatten().zip(&mut located).enumerate() {
+        *slot = answer::locate(query, &request(batch, index, random), serving);
+        if let Located::Found(found) = slot {
+            image.prefetch_tail(found);
+        }
+    }
+    for (index, query) in parsed[..count].iter().flatten().enumerate() {
+        let datagram = batch.datagram(index);
+        // Nobody asks from port 0, and nobody would get the answer.
+        outcomes[index] = match datagram.port {
+            0 => Outcome::Dropped,
+            _ => {
+                let request = request(batch, index, random);
+                answer::write(
+                    query,
+                    &located[index],
+                    &request,
+                    serving,
+                    &mut responses[index],
+                    &mut Silent,
+                )
+            }
+        };
+    }
+}

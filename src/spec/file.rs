@@ -1,0 +1,190 @@
+//! A zone file: its tables, each read by its own module, and `[zone]` and `[soa]` here.
+
+use std::sync::Arc;
+
+use toml::de::DeTable;
+
+use super::reader::{Entry, Table, home, tell_syntax};
+use super::records::{self, RecordsSpec};
+use super::value::{Text, Value};
+use super::{At, Faults};
+use crate::diagnostic::Source;
+use crate::wire::name::Name;
+
+/// What a zone file says.
+#[derive(Debug, Clone)]
+pub struct ZoneSpec {
+    /// The file.
+    pub source: Arc<Source>,
+    /// Whether it is no TOML: then nothing of it but perhaps the origin is known.
+    pub broken: bool,
+    /// Its origin.
+    pub origin: Origin,
+    /// The default TTL, in seconds.
+    pub ttl: Option<u32>,
+    /// Its start of authority.
+    pub soa: SoaSpec,
+    /// Its owners.
+    pub records: RecordsSpec,
+}
+
+/// What a file says of its origin.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// Nothing: the file's name counts.
+    FileName,
+    /// This.
+    Given(At<Name>),
+    /// Something that is no name.
+    Poisoned,
+}
+
+/// `[soa]`. What is not given has a default; times are in seconds.
+#[derive(Debug, Clone, Default)]
+pub struct SoaSpec {
+    /// The primary name server.
+    pub mname: Option<Text>,
+    /// The mailbox: with `@`, or as a name.
+    pub rname: Option<Text>,
+    /// The serial number.
+    pub serial: Option<u32>,
+    /// How often a secondary asks.
+    pub refresh: Option<u32>,
+    /// How soon it asks again.
+    pub retry: Option<u32>,
+    /// When it gives up.
+    pub expire: Option<u32>,
+    /// The TTL of negative answers.
+    pub minimum: Option<u32>,
+    /// The TTL of the record itself.
+    pub ttl: Option<u32>,
+}
+
+const TABLES: &[&str] = &["zone", "soa", "records"];
+const ELSEWHERE: &[&str] = &["server", "geo", "health", "control", "log"];
+
+/// Reads a zone file.
+pub fn read(source: &Arc<Source>, faults: &mut Faults) -> ZoneSpec {
+    let mut spec = ZoneSpec {
+        source: source.clone(),
+        broken: false,
+        origin: Origin::FileName,
+        ttl: None,
+        soa: SoaSpec::default(),
+        records: RecordsSpec::default(),
+    };
+    let (document, errors) = DeTable::parse_recoverable(&source.text);
+    let document = Table::new(document.get_ref(), document.span());
+    if !errors.is_empty() {
+        tell_syntax(&errors, faults);
+        spec.broken = true;
+        spec.origin = origin_of_broken(&document);
+        return spec;
+    }
+    for entry in &document.entries {
+        match entry.key {
+            "zone" => zone(entry.value, &mut spec, faults),
+            "soa" => spec.soa = soa(entry.value, faults),
+            "records" => spec.records = records::read(entry, faults),
+            _ => unknown_table(entry, faults),
+        }
+    }
+    spec
+}
+
+/// The origin that a file with faults of syntax seems to have: the zone that cannot be served should at least be named.
+fn origin_of_broken(document: &Table<'_>) -> Origin {
+    let origin = document
+        .get("zone")
+        .and_then(|zone| zone.value.as_table())
+        .and_then(|zone| {
+            let origin = zone.get("origin")?.value;
+            Some(At::new(Name::parse(origin.as_str()?, None).ok()?, origin.span()))
+        });
+    origin.map_or(Origin::FileName, Origin::Given)
+}
+
+fn unknown_table(entry: &Entry<'_>, faults: &mut Faults) {
+    if ELSEWHERE.contains(&entry.key) {
+        entry.unknown_hint(
+            "a zone file",
+            format!("[{}] belongs in windrose.toml", entry.key),
+            faults,
+        );
+    } else if entry.key == "ttl" {
+        entry.unknown_hint("a zone file", "`ttl` belongs in [zone]".to_owned(), faults);
+    } else if home(entry.key).is_none() && entry.value.as_table().is_some_and(|table| looks_like_owner(&table)) {
+        entry.unknown_hint(
+            "a zone file",
+            format!("an owner stands in [records]: [records.{}]", entry.key),
+            faults,
+        );
+    } else {
+        entry.unknown("a zone file", TABLES, faults);
+    }
+}
+
+fn looks_like_owner(table: &Table<'_>) -> bool {
+    !table.entries.is_empty()
+        && table.entries.iter().all(|entry| {
+            let upper = entry
+                .key
+                .bytes()
+                .all(|octet| octet.is_ascii_uppercase() || octet.is_ascii_digit());
+            entry.key == "steer" || (upper && crate::wire::code::RecordType::parse(entry.key).is_some())
+        })
+}
+
+fn zone(value: Value<'_>, spec: &mut ZoneSpec, faults: &mut Faults) {
+    let Some(table) = value.table(faults) else {
+        spec.origin = Origin::Poisoned;
+        return;
+    };
+    for entry in &table.entries {
+        match entry.key {
+            "origin" => spec.origin = origin(entry.value, faults).map_or(Origin::Poisoned, Origin::Given),
+            "ttl" => spec.ttl = entry.value.seconds(faults),
+            _ => entry.unknown("[zone]", &["origin", "ttl"], faults),
+        }
+    }
+}
+
+fn origin(value: Value<'_>, faults: &mut Faults) -> Option<At<Name>> {
+    let text = value.text(faults)?;
+    match Name::parse(&text.text, None) {
+        Ok(name) => Some(At::new(name, text.span)),
+        Err(error) => {
+            faults.error(
+                &text.place(error.offset),
+                format!("`{}` is no name: {error}", text.text),
+            );
+            None
+        }
+    }
+}
+
+fn soa(value: Value<'_>, faults: &mut Faults) -> SoaSpec {
+    let mut soa = SoaSpec::default();
+    let Some(table) = value.table(faults) else { return soa };
+    for entry in &table.entries {
+        let value = entry.value;
+        match entry.key {
+            "mname" => soa.mname = value.text(faults),
+            "rname" => soa.rname = value.text(faults),
+            "serial" => soa.serial = value.integer("a serial", 0..=u32::MAX, faults),
+            "refresh" => soa.refresh = value.seconds(faults),
+            "retry" => soa.retry = value.seconds(faults),
+            "expire" => soa.expire = value.seconds(faults),
+            "minimum" => soa.minimum = value.seconds(faults),
+            "ttl" => soa.ttl = value.seconds(faults),
+            _ => entry.unknown(
+                "[soa]",
+                &[
+                    "mname", "rname", "serial", "refresh", "retry", "expire", "minimum", "ttl",
+                ],
+                faults,
+            ),
+        }
+    }
+    soa
+}

@@ -1,0 +1,282 @@
+//! What stands in the sections of a static answer: read off the model, step by step.
+//!
+//! This is the one place that knows. Zones are compiled by running it once for each owner and type; what the compiled form
+//! answers is tested against running it for the query itself.
+
+use std::collections::BTreeSet;
+
+use super::lookup::Lookup;
+use super::model::{Owner as ZoneOwner, Steer, Zone};
+use crate::wire::code::{Rcode, RecordType};
+use crate::wire::name::Name;
+use crate::wire::rdata;
+use crate::wire::response::{Owner, QUESTION_POINTER, Writer};
+
+/// The most links of a chain of CNAMEs that are followed; then the resolver may go on by itself.
+pub const CHAIN_MAX: usize = 16;
+
+/// The TTL of the record that stands for ANY where only steered data is (RFC 8482 4.2).
+const ANY_TTL: u32 = 3600;
+
+/// What a root can hand out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reach {
+    /// Answers to A.
+    pub ipv4: bool,
+    /// Answers to AAAA.
+    pub ipv6: bool,
+    /// Host names: answers to any type.
+    pub host: bool,
+}
+
+/// The sections of one answer, as a [`Writer`] holds them.
+#[derive(Debug)]
+pub struct Sections<'a> {
+    /// NOERROR or NXDOMAIN.
+    pub rcode: Rcode,
+    /// Whether the data is the zone's own (RFC 1035 4.1.1).
+    pub authoritative: bool,
+    /// Whether the additional section is glue that a referral needs.
+    pub referral: bool,
+    /// Records in the answer section.
+    pub answers: u16,
+    /// Records in the authority section.
+    pub authorities: u16,
+    /// Records in the additional section.
+    pub additionals: u16,
+    /// Where the answer section ends, from the end of the question.
+    pub answer_end: usize,
+    /// Where the authority section ends.
+    pub authority_end: usize,
+    /// The steered owner whose records end the answer section.
+    pub steer: Option<Steered<'a>>,
+}
+
+/// A steered end of an answer section.
+#[derive(Debug, Clone, Copy)]
+pub struct Steered<'a> {
+    /// What steers it.
+    pub steer: &'a Steer,
+    /// The pointer to its name.
+    pub owner: u16,
+}
+
+/// Composes the answer for a name that was looked up, whose question `writer` stands after.
+pub fn compose<'a>(
+    zone: &'a Zone,
+    start: Lookup<'a>,
+    qtype: RecordType,
+    reach: &dyn Fn(&Steer) -> Reach,
+    served_elsewhere: &dyn Fn(&Name) -> bool,
+    writer: &mut Writer,
+) -> Sections<'a> {
+    let mut composer = Composer {
+        zone,
+        writer,
+        sections: Sections::empty(),
+    };
+    let mut lookup = start;
+    let mut chain: Vec<Name> = Vec::new();
+    loop {
+        let owner = match lookup {
+            Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) => owner,
+            Lookup::Outside => break,
+            Lookup::Cut(cut, owner) => {
+                composer.referral(cut, owner, qtype, chain.is_empty());
+                break;
+            }
+            Lookup::Empty => {
+                composer.negative(Rcode::NOERROR);
+                break;
+            }
+            Lookup::NameError => {
+                composer.negative(Rcode::NXDOMAIN);
+                break;
+            }
+        };
+        let name = chain.last().cloned();
+        let Some(target) = composer.at_owner(owner, name.as_ref(), qtype, reach) else {
+            break;
+        };
+        // RFC 1034 4.3.2, 3a: go on with the name that the alias stands for, while it is ours.
+        if chain.len() == CHAIN_MAX || chain.contains(&target) || served_elsewhere(&target) {
+            break;
+        }
+        lookup = zone.lookup(&target);
+        chain.push(target);
+    }
+    composer.finish()
+}
+
+struct Composer<'a, 'w> {
+    zone: &'a Zone,
+    writer: &'w mut Writer,
+    sections: Sections<'a>,
+}
+
+impl<'a> Composer<'a, '_> {
+    /// Answers at an owner. Returns the target of an alias that is to be followed.
+    fn at_owner(
+        &mut self,
+        owner: &'a ZoneOwner,
+        name: Option<&Name>,
+        qtype: RecordType,
+        reach: &dyn Fn(&Steer) -> Reach,
+    ) -> Option<Name> {
+        if owner.rrsets.contains_key(&qtype) {
+            self.answer(owner, name, qtype);
+            self.additional(owner, qtype);
+            return None;
+        }
+        if let Some(steer) = &owner.steer {
+            let reach = reach(steer);
+            let steered = match qtype {
+                RecordType::A => reach.ipv4,
+                RecordType::AAAA => reach.ipv6,
+                _ => reach.host,
+            };
+            if steered {
+                let owner = name.map_or(Some(QUESTION_POINTER), |name| self.writer.pointer_to(name));
+                self.sections.steer = owner.map(|owner| Steered { steer, owner });
+                return None;
+            }
+        }
+        if qtype == RecordType::ANY {
+            self.any(owner, name);
+            return None;
+        }
+        let Some(alias) = owner.rrsets.get(&RecordType::CNAME) else {
+            self.negative(Rcode::NOERROR);
+            return None;
+        };
+        self.answer(owner, name, RecordType::CNAME);
+        alias.rdata.first().and_then(|data| Name::from_wire(data))
+    }
+
+    fn answer(&mut self, owner: &ZoneOwner, name: Option<&Name>, rtype: RecordType) {
+        let Some(rrset) = owner.rrsets.get(&rtype) else { return };
+        for data in &rrset.rdata {
+            self.writer
+                .record(name.map_or(Owner::Question, Owner::Name), rtype, rrset.ttl, data);
+            self.sections.answers += 1;
+        }
+    }
+
+    /// RFC 8482 4.1: one of the record sets will do; 4.2: a HINFO where there is none.
+    fn any(&mut self, owner: &ZoneOwner, name: Option<&Name>) {
+        match owner.rrsets.keys().next() {
+            Some(rtype) => self.answer(owner, name, *rtype),
+            None => {
+                let name = name.map_or(Owner::Question, Owner::Name);
+                self.writer.record(name, RecordType::HINFO, ANY_TTL, b"\x07RFC8482\x00");
+                self.sections.answers += 1;
+            }
+        }
+    }
+
+    /// RFC 2308 3: the SOA with the TTL that the negative answer may be kept for.
+    fn negative(&mut self, rcode: Rcode) {
+        self.sections.rcode = rcode;
+        self.sections.answer_end = self.writer.position();
+        let soa = &self.zone.soa;
+        self.writer.record(
+            Owner::Name(&self.zone.origin),
+            RecordType::SOA,
+            soa.negative_ttl(),
+            &soa.rdata(),
+        );
+        self.sections.authorities = 1;
+        self.sections.authority_end = self.writer.position();
+    }
+
+    /// RFC 1034 4.3.2, 3b: the NS records of the cut and what addresses of their targets we have. DS is the parent's (RFC 4035 3.1.4.1).
+    fn referral(&mut self, cut: &Name, owner: &'a ZoneOwner, qtype: RecordType, direct: bool) {
+        if qtype == RecordType::DS && direct {
+            match owner.rrsets.contains_key(&RecordType::DS) {
+                true => self.answer(owner, None, RecordType::DS),
+                false => self.negative(Rcode::NOERROR),
+            }
+            return;
+        }
+        let Some(rrset) = owner.rrsets.get(&RecordType::NS) else {
+            return;
+        };
+        self.sections.referral = true;
+        // RFC 1034 4.3.1: the bit speaks of the first owner of the answer section, where there is one.
+        self.sections.authoritative = self.sections.answers > 0;
+        self.sections.answer_end = self.writer.position();
+        for data in &rrset.rdata {
+            self.writer.record(Owner::Name(cut), RecordType::NS, rrset.ttl, data);
+            self.sections.authorities += 1;
+        }
+        self.sections.authority_end = self.writer.position();
+        let targets: Vec<Name> = rrset
+            .rdata
+            .iter()
+            .flat_map(|data| rdata::names(RecordType::NS, data))
+            .collect();
+        // What is below the cut comes first: without it the child cannot be reached (RFC 9471).
+        let (below, beside): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| target.is_at_or_below(cut));
+        for target in below.iter().chain(&beside) {
+            self.addresses(target);
+        }
+    }
+
+    /// The addresses of the names that the records answered point to (RFC 1035 3.3.9, 3.3.11, RFC 2782).
+    fn additional(&mut self, owner: &ZoneOwner, qtype: RecordType) {
+        if !matches!(qtype, RecordType::NS | RecordType::MX | RecordType::SRV) {
+            return;
+        }
+        self.sections.answer_end = self.writer.position();
+        self.sections.authority_end = self.sections.answer_end;
+        let Some(rrset) = owner.rrsets.get(&qtype) else { return };
+        let targets: BTreeSet<Name> = rrset.rdata.iter().flat_map(|data| rdata::names(qtype, data)).collect();
+        for target in targets {
+            // Glue is no data of this zone: only who asks for name servers gets it.
+            if qtype == RecordType::NS || matches!(self.zone.lookup(&target), Lookup::Found(..)) {
+                self.addresses(&target);
+            }
+        }
+    }
+
+    /// Static addresses of a name in the zone; steered names have none.
+    fn addresses(&mut self, name: &Name) {
+        let Some(owner) = self.zone.owners.get(name) else {
+            return;
+        };
+        for rtype in [RecordType::A, RecordType::AAAA] {
+            let Some(rrset) = owner.rrsets.get(&rtype) else {
+                continue;
+            };
+            for data in &rrset.rdata {
+                self.writer.record(Owner::Name(name), rtype, rrset.ttl, data);
+                self.sections.additionals += 1;
+            }
+        }
+    }
+
+    fn finish(mut self) -> Sections<'a> {
+        let end = self.writer.position();
+        if self.sections.authorities == 0 && self.sections.additionals == 0 {
+            self.sections.answer_end = end;
+            self.sections.authority_end = end;
+        }
+        self.sections
+    }
+}
+
+impl Sections<'_> {
+    fn empty() -> Self {
+        Self {
+            rcode: Rcode::NOERROR,
+            authoritative: true,
+            referral: false,
+            answers: 0,
+            authorities: 0,
+            additionals: 0,
+            answer_end: 0,
+            authority_end: 0,
+            steer: None,
+        }
+    }
+}

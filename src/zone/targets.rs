@@ -1,0 +1,131 @@
+//! The names that records point to: NS and MX to no alias, and NS inside the zone to what has an address.
+
+use std::ops::Bound;
+
+use super::check::{Owners, Placed, Target};
+use crate::spec::Faults;
+use crate::wire::code::RecordType;
+use crate::wire::name::Name;
+
+/// What the zone says of a name.
+enum Found<'a> {
+    /// It is not in the zone, or in one delegated from it.
+    Elsewhere,
+    /// It has data, of its own or of a wildcard.
+    Data(&'a Placed<'a>),
+    /// It has none.
+    Nothing,
+}
+
+/// Checks the targets of every owner.
+pub(super) fn check(owners: &Owners<'_>, faults: &mut Faults) {
+    for (name, placed) in &owners.placed {
+        for target in &placed.targets {
+            match find(owners, name, target) {
+                Found::Elsewhere => {}
+                Found::Data(found) if found.is_alias() => alias(target, found, faults),
+                Found::Data(found) => {
+                    let addresses = found.has(RecordType::A) || found.has(RecordType::AAAA);
+                    if !addresses && found.spec.steer.is_none() && !found.spec.poisoned {
+                        missing(owners, target, faults);
+                    }
+                }
+                Found::Nothing => missing(owners, target, faults),
+            }
+        }
+    }
+}
+
+/// RFC 2181 10.3: NS and MX point to what has addresses itself. For SRV RFC 2782 says so too, but resolvers cope.
+fn alias(target: &Target, found: &Placed<'_>, faults: &mut Faults) {
+    let rtype = target.rtype;
+    let how = if found.by_host {
+        "may be answered by a CNAME"
+    } else {
+        "is a CNAME"
+    };
+    let message = format!("the {rtype} target {} {how}", target.name);
+    if rtype == RecordType::SRV {
+        faults.warning_hint(
+            &target.span,
+            message,
+            "point to a name with addresses (RFC 2782)".to_owned(),
+        );
+    } else {
+        faults.error_hint(
+            &target.span,
+            message,
+            "point to a name with addresses (RFC 2181 10.3)".to_owned(),
+        );
+    }
+}
+
+/// A name server inside the zone is found only through the addresses given here (RFC 1034 4.2.1).
+fn missing(owners: &Owners<'_>, target: &Target, faults: &mut Faults) {
+    if target.rtype != RecordType::NS || owners.incomplete {
+        return;
+    }
+    let message = format!("the name server {} is in this zone and has no address", target.name);
+    let hint = "give it A or AAAA; a name of another zone ends in a dot".to_owned();
+    faults.error_hint(&target.span, message, hint);
+}
+
+/// What the zone says of the target of a record at `at`.
+fn find<'a>(owners: &'a Owners<'a>, at: &Name, target: &Target) -> Found<'a> {
+    let name = &target.name;
+    if !name.is_at_or_below(owners.origin) {
+        return Found::Elsewhere;
+    }
+    match cut_above(owners, name) {
+        // Glue is asked of the delegation that needs it: a server below its own cut.
+        Some(cut) if target.rtype == RecordType::NS && cut == *at => {
+            owners.placed.get(name).map_or(Found::Nothing, Found::Data)
+        }
+        Some(_) => Found::Elsewhere,
+        None => owners
+            .placed
+            .get(name)
+            .or_else(|| wildcard(owners, name))
+            .map_or(Found::Nothing, Found::Data),
+    }
+}
+
+/// The cut at or above a name that is in the zone.
+fn cut_above(owners: &Owners<'_>, name: &Name) -> Option<Name> {
+    let mut cut = None;
+    let mut next = Some(name.clone());
+    while let Some(name) = next.filter(|name| name != owners.origin) {
+        next = name.parent();
+        if owners
+            .placed
+            .get(&name)
+            .is_some_and(|placed| placed.has(RecordType::NS))
+        {
+            // The highest counts: what is below it is not this zone's.
+            cut = Some(name);
+        }
+    }
+    cut
+}
+
+/// The wildcard that answers for a name which is not an owner (RFC 4592 3.3.1).
+fn wildcard<'a>(owners: &'a Owners<'a>, name: &Name) -> Option<&'a Placed<'a>> {
+    if exists(owners, name) {
+        return None;
+    }
+    let mut encloser = name.parent()?;
+    while !exists(owners, &encloser) && encloser != *owners.origin {
+        encloser = encloser.parent()?;
+    }
+    owners.placed.get(&encloser.child(b"*")?)
+}
+
+/// Whether a name is an owner or has one below it.
+fn exists(owners: &Owners<'_>, name: &Name) -> bool {
+    let from = (Bound::Included(name), Bound::Unbounded);
+    owners
+        .placed
+        .range::<Name, _>(from)
+        .next()
+        .is_some_and(|(next, _)| next.is_at_or_below(name))
+}
