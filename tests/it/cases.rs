@@ -182,7 +182,7 @@ impl Case {
                 return Ok(());
             }
         };
-        let title = format!("{}:{line}: {title}", self.path.display());
+        let title = format!("{}:{line}: {title}", self.name());
         self.asks.push(Ask {
             title,
             query,
