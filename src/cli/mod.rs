@@ -3,6 +3,7 @@
 //! Results go to stdout, faults to stderr. Exit status: 0 done; 1 the answer is no; 2 wrong use; 3 the daemon cannot be
 //! reached.
 
+mod check;
 mod log;
 mod serve;
 
@@ -35,6 +36,9 @@ enum Command {
     /// SIGHUP reloads everything; any fault, and everything stays as it was. SIGTERM and SIGINT stop after answering what has
     /// arrived; a second one stops at once.
     Serve,
+
+    /// Check settings and zones, and print every fault with its place
+    Check,
 }
 
 /// Runs the command that the process was started with.
@@ -42,6 +46,7 @@ pub fn main() -> ExitCode {
     let Cli { config, json, command } = Cli::parse();
     let (out, err) = (&mut io::stdout(), &mut io::stderr());
     match command {
+        Command::Check => check::run(config.as_deref(), json, out, err),
         Command::Serve => serve::run(config, json, out, err),
     }
 }
