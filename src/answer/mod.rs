@@ -3,6 +3,7 @@
 //! It is made of three stages. [`answer`] runs them one after another; the UDP path runs each over a whole batch and asks for memory in
 //! between, with the same result.
 
+pub mod explain;
 mod gate;
 mod steer;
 mod write;

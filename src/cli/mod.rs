@@ -4,6 +4,7 @@
 //! reached.
 
 mod check;
+mod explain;
 mod log;
 mod serve;
 
@@ -37,6 +38,10 @@ enum Command {
     /// arrived; a second one stops at once.
     Serve,
 
+    /// Say why a client gets the answer it gets, step by step, from the files
+    ///
+    /// Ends with 1 if no zone here has the name or the name does not exist.
+    Explain(explain::ExplainArgs),
     /// Check settings and zones, and print every fault with its place
     Check,
 }
@@ -48,6 +53,7 @@ pub fn main() -> ExitCode {
     match command {
         Command::Check => check::run(config.as_deref(), json, out, err),
         Command::Serve => serve::run(config, json, out, err),
+        Command::Explain(args) => explain::run(config, json, args, out, err),
     }
 }
 

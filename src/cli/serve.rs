@@ -35,24 +35,73 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says stop.
 pub(super) fn run(config: Option<PathBuf>, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
+    serve(config, json, out, err).unwrap_or_else(|faults| {
+        for fault in faults {
+            let _ = writeln!(err, "error: {fault}");
+        }
+        ExitCode::FAILURE
+    })
+}
+
+/// The whole life of the daemon; the errors are those that keep it from starting.
+fn serve(
+    config: Option<PathBuf>,
+    json: bool,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<ExitCode, Vec<String>> {
+    let told = |what: &'static str| move |error: io::Error| vec![format!("{what}: {error}")];
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .thread_name("runtime")
+        .enable_all()
+        .build()
+        .map_err(told("the runtime cannot be started"))?;
+    let within = runtime.enter();
+    // From here on SIGHUP means to reload, if later, and no more to die.
+    let hangup = signal(SignalKind::hangup()).map_err(told("SIGHUP cannot be caught"))?;
+
     let loaded = load::load(config.as_deref());
     for fault in &loaded.faults {
         let _ = writeln!(err, "{fault}");
     }
     if loaded.unusable {
-        return ExitCode::FAILURE;
+        return Ok(ExitCode::FAILURE);
     }
     log::start(&loaded.settings.log);
     tell_what_is_missing(&loaded);
-    match serve(config, loaded, json, out) {
-        Ok(status) => status,
-        Err(faults) => {
-            for fault in faults {
-                let _ = writeln!(err, "error: {fault}");
-            }
-            ExitCode::FAILURE
+
+    let (settings, zones) = (loaded.settings.clone(), loaded.zones.len());
+    // What takes long comes before the sockets: whoever finds them open is answered.
+    let publisher = Arc::new(Publisher::new(build(loaded)));
+    let bound = listen::bind(&settings).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let ready = Ready {
+        listening: bound.iter().map(|bound| bound.address).collect(),
+        zones,
+    };
+    let mut stop = StopSignals::catch().map_err(told("signals cannot be caught"))?;
+    let servers = Servers::start(bound, &publisher.shared()).map_err(told("serving cannot be started"))?;
+    runtime.spawn(reload_at(
+        hangup,
+        Arc::new(Reloader::new(config, settings, publisher.clone())),
+    ));
+    runtime.spawn(sweep(publisher));
+    // Nobody may be reading; the daemon serves all the same.
+    let _ = ready.announce(json, out);
+    tracing::debug!(listening = ?ready.listening, zones, "ready");
+
+    drop(within);
+    let status = runtime.block_on(async {
+        stop.wait().await;
+        tracing::info!("stopping");
+        tokio::select! {
+            () = servers.stop() => ExitCode::SUCCESS,
+            () = stop.wait() => ExitCode::FAILURE,
         }
-    }
+    });
+    // Without waiting for a reload that may be under way.
+    runtime.shutdown_background();
+    Ok(status)
 }
 
 fn tell_what_is_missing(loaded: &Loaded) {
@@ -62,46 +111,6 @@ fn tell_what_is_missing(loaded: &Loaded) {
     if loaded.zones.is_empty() && loaded.failed.is_empty() {
         tracing::warn!("no zone in {}: every query is refused", loaded.settings.zones.display());
     }
-}
-
-/// From what was loaded to the end of the daemon; the faults are those that keep it from starting.
-fn serve(config: Option<PathBuf>, loaded: Loaded, json: bool, out: &mut dyn Write) -> Result<ExitCode, Vec<String>> {
-    let told = |what: &'static str| move |error: io::Error| vec![format!("{what}: {error}")];
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(RUNTIME_THREADS)
-        .thread_name("runtime")
-        .enable_all()
-        .build()
-        .map_err(told("the runtime cannot be started"))?;
-    let bound =
-        listen::bind(&loaded.settings).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    let ready = Ready {
-        listening: bound.iter().map(|bound| bound.address).collect(),
-        zones: loaded.zones.len(),
-    };
-    let settings = loaded.settings.clone();
-    let publisher = Arc::new(Publisher::new(build(loaded)));
-    let reloader = Arc::new(Reloader::new(config, settings, publisher.clone()));
-
-    let status = runtime.block_on(async {
-        let mut signals = Signals::catch().map_err(told("signals cannot be caught"))?;
-        let servers = Servers::start(bound, &publisher.shared()).map_err(told("serving cannot be started"))?;
-        tokio::spawn(reload_at(signals.hangup, reloader));
-        tokio::spawn(sweep(publisher));
-        // Nobody may be reading; the daemon serves all the same.
-        let _ = ready.announce(json, out);
-        tracing::debug!(listening = ?ready.listening, zones = ready.zones, "ready");
-
-        signals.stop.wait().await;
-        tracing::info!("stopping");
-        Ok(tokio::select! {
-            () = servers.stop() => ExitCode::SUCCESS,
-            () = signals.stop.wait() => ExitCode::FAILURE,
-        })
-    });
-    // Without waiting for a reload that may be under way.
-    runtime.shutdown_background();
-    status
 }
 
 /// What is printed once everything answers.
@@ -158,31 +167,20 @@ impl Servers {
     }
 }
 
-/// The signals that mean something to the daemon.
-struct Signals {
-    hangup: Signal,
-    stop: StopSignals,
-}
-
+/// The signals that end the daemon.
 struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
+impl StopSignals {
     fn catch() -> io::Result<Self> {
-        let stop = StopSignals {
+        Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-        };
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            stop,
         })
     }
-}
 
-impl StopSignals {
     async fn wait(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

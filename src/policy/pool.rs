@@ -189,6 +189,11 @@ impl PoolTable {
         &self.candidates[usize::from(place)]
     }
 
+    /// The backends that may be handed out, by their places in the pool.
+    pub fn backends(&self) -> impl Iterator<Item = usize> {
+        self.candidates.iter().map(|candidate| usize::from(candidate.backend))
+    }
+
     /// The octets of the addresses of a candidate, one after another.
     #[inline]
     pub fn octets(&self, place: u16) -> &[u8] {

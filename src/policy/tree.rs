@@ -195,14 +195,25 @@ impl Forest {
         }
     }
 
-    /// Whether a member of a policy is usable under the verdicts in force; for explaining.
+    /// Whether a node was usable in a walk; for explaining.
     pub fn usable(&self, tables: &Tables, under: Under, root: NodeId, node: NodeId, family: Family) -> bool {
-        let level = match under {
+        self.level(tables, under, root, family)[node.0 as usize].usable(family)
+    }
+
+    /// The backends of a pool (by index, in the order written) that could be handed out in a walk; for explaining.
+    pub fn candidates(&self, tables: &Tables, under: Under, root: NodeId, pool: NodeId, family: Family) -> Vec<usize> {
+        match &*self.level(tables, under, root, family)[pool.0 as usize] {
+            NodeTable::Pool(tables) => tables[family as usize].backends().collect(),
+            NodeTable::Policy(_) => Vec::new(),
+        }
+    }
+
+    fn level<'a>(&'a self, tables: &'a Tables, under: Under, root: NodeId, family: Family) -> &'a Level {
+        match under {
             Under::Verdicts => &tables.level,
             Under::Waived => &self.waived,
             Under::Last => tables.last(root, family).unwrap_or(&self.waived),
-        };
-        level[node.0 as usize].usable(family)
+        }
     }
 }
 

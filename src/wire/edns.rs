@@ -15,7 +15,8 @@ pub const UDP_SIZE_PLAIN: u16 = 512;
 pub const OPT_LENGTH: usize = 11;
 
 const NSID: u16 = 3;
-const CLIENT_SUBNET: u16 = 8;
+/// The option of the client subnet (RFC 7871).
+pub const CLIENT_SUBNET: u16 = 8;
 const EXTENDED_ERROR: u16 = 15;
 
 /// The OPT record of a query.

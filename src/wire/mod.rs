@@ -2,6 +2,7 @@
 
 pub mod code;
 pub mod edns;
+pub mod message;
 pub mod name;
 pub mod query;
 pub mod rdata;

@@ -24,7 +24,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{env, fs, thread};
+use std::{env, fs, panic, thread};
 
 use tempfile::TempDir;
 use windrose::answer::{Outcome, Request, ResponseBuffer, Transport, answer};
@@ -33,6 +33,7 @@ use windrose::image::{Image, Options, Serving};
 use windrose::load::load;
 use windrose::policy::model::{NodeKind, Steering, Target};
 
+use crate::daemon::Daemon;
 use crate::expect::{Expect, Kind};
 use crate::query::Query;
 
@@ -70,6 +71,11 @@ struct Ask {
 #[test]
 fn answer_cases_in_process() {
     run(Case::run_in_process);
+}
+
+#[test]
+fn answer_cases_through_the_daemon() {
+    run(Case::run_through_the_daemon);
 }
 
 /// Runs every case, on every core, and reports all that fail.
@@ -151,6 +157,10 @@ impl Case {
         if case.asks.is_empty() {
             return Err("asks nothing".into());
         }
+        match case.files.iter_mut().find(|(name, _)| name == "windrose.toml") {
+            Some((_, text)) => *text = settings(text),
+            None => case.files.push(("windrose.toml".into(), settings(""))),
+        }
         Ok(case)
     }
 
@@ -182,7 +192,7 @@ impl Case {
                 return Ok(());
             }
         };
-        let title = format!("{}:{line}: {title}", self.path.display());
+        let title = format!("{}:{line}: {title}", self.name());
         self.asks.push(Ask {
             title,
             query,
@@ -196,13 +206,7 @@ impl Case {
     fn lay_out(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("zones")).unwrap();
-        fs::write(folder.path().join("windrose.toml"), settings("")).unwrap();
         for (name, text) in &self.files {
-            let text = if name == "windrose.toml" {
-                settings(text)
-            } else {
-                text.clone()
-            };
             fs::write(folder.path().join(name), text).unwrap();
         }
         folder
@@ -212,7 +216,7 @@ impl Case {
         let folder = self.lay_out();
         let (image, steering) = match self.compile(folder.path()) {
             Ok(compiled) => compiled,
-            Err(fault) => return vec![format!("{}: {fault}", self.path.display())],
+            Err(fault) => return vec![format!("{}: {fault}", self.name())],
         };
         let mut faults = Vec::new();
         for ask in &self.asks {
@@ -226,6 +230,43 @@ impl Case {
             }
         }
         faults
+    }
+
+    /// Asks a daemon of its own, once over each transport.
+    fn run_through_the_daemon(&self) -> Vec<String> {
+        let files: Vec<(&str, &str)> = self
+            .files
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()))
+            .collect();
+        let Ok(daemon) = panic::catch_unwind(|| Daemon::start(&files)) else {
+            return vec![format!("{}: the daemon does not start", self.name())];
+        };
+        let mut faults = Vec::new();
+        for ask in self.asks.iter().filter(|ask| ask.can_be_sent()) {
+            for transport in [Transport::Udp, Transport::Tcp] {
+                if !ask.runs_over(transport) {
+                    continue;
+                }
+                let got = match transport {
+                    Transport::Udp => ask.query.over_udp(daemon.address()),
+                    Transport::Tcp => ask.query.over_tcp(daemon.address()),
+                };
+                if let Err(fault) = ask.judge(got.as_deref(), transport) {
+                    faults.push(format!("{} ({transport:?}, through the daemon): {fault}", ask.title));
+                }
+            }
+        }
+        faults
+    }
+
+    /// As a reader of the report would call it.
+    fn name(&self) -> String {
+        self.path
+            .strip_prefix(env!("CARGO_MANIFEST_DIR"))
+            .unwrap_or(&self.path)
+            .display()
+            .to_string()
     }
 
     fn compile(&self, folder: &Path) -> Result<(Arc<Image>, Steering), String> {
@@ -263,6 +304,11 @@ impl Ask {
             Transport::Udp => self.query.udp,
             Transport::Tcp => self.query.tcp && (self.expect.fits_udp() || !self.query.udp),
         }
+    }
+
+    /// Whether a daemon can be asked: verdicts are not at hand there, and its clients are on this host.
+    fn can_be_sent(&self) -> bool {
+        self.down.is_empty() && self.query.from.is_none_or(|from| from.is_ipv4() && from.is_loopback())
     }
 
     /// Runs it with many draws: all must be as expected, and chance must reach every alternative.
@@ -331,7 +377,7 @@ fn verdicts(steering: &Steering, down: &[IpAddr]) -> Verdicts {
 fn settings(text: &str) -> String {
     let mut text = text.to_owned();
     for (table, line) in [
-        ("[server]\n", "listen = [\"127.0.0.1:0\"]\n"),
+        ("[server]\n", "listen = [\"127.0.0.1:0\"]\nworkers = 1\n"),
         ("[control]\n", "listen = \"\"\n"),
     ] {
         match text.find(table) {

@@ -112,7 +112,7 @@ impl Daemon {
         self.child.id()
     }
 
-    /// What it has logged so far.
+    /// What of its log has been read so far: to look for something, wait for it.
     pub(crate) fn log(&self) -> String {
         self.stderr.text()
     }

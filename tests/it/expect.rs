@@ -329,10 +329,17 @@ fn edns_matches(expected: Option<&[String]>, got: Option<&[String]>) -> bool {
             .all(|word| expected.iter().any(|pattern| fits(pattern, word)))
 }
 
+/// What is right and hickory-proto cannot read: data of no octets, outside UPDATE too (RFC 3597 5), and a client subnet of family
+/// 0, as `dig +subnet=0` sends it.
+const BEYOND_HICKORY: [&str; 2] = ["unexpected record with length 0", "unknown address family: 0x0"];
+
 /// hickory-proto must read the same from the same octets.
 fn second_opinion(got: &Message, octets: &[u8]) -> Result<(), String> {
-    let other =
-        hickory_proto::op::Message::from_vec(octets).map_err(|error| format!("hickory cannot decode it: {error}"))?;
+    let other = match hickory_proto::op::Message::from_vec(octets) {
+        Ok(other) => other,
+        Err(error) if BEYOND_HICKORY.iter().any(|words| error.to_string().contains(words)) => return Ok(()),
+        Err(error) => return Err(format!("hickory cannot decode it: {error}")),
+    };
     let sections = [&other.answers, &other.authorities, &other.additionals];
     let theirs = sections.map(|records| {
         let fields = |record: &hickory_proto::rr::Record| {

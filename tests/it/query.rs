@@ -1,10 +1,13 @@
 //! Queries as the cases write them: a name, a type and `+options`, or octets.
 
-use std::net::IpAddr;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 
+use socket2::{Domain, Socket, Type};
 use windrose::wire::code::RecordType;
 use windrose::wire::name::Name;
 
+use crate::daemon::DEADLINE;
 use crate::expect::octets;
 use crate::message::FLAGS;
 
@@ -110,6 +113,48 @@ impl Query {
         query.octets = octets(&digits)?;
         Ok(query)
     }
+}
+
+/// Asked after a query that should be dropped: its answer comes next, if nothing came before.
+const NEXT: &[u8] = b"\xff\xff\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01";
+
+impl Query {
+    /// Sends it as a datagram; `None` if the daemon passes it over and answers the next one.
+    pub(crate) fn over_udp(&self, server: SocketAddr) -> Option<Vec<u8>> {
+        let socket = UdpSocket::bind((self.from.unwrap_or(Ipv4Addr::LOCALHOST.into()), 0)).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.connect(server).unwrap();
+        socket.send(&self.octets).unwrap();
+        socket.send(NEXT).unwrap();
+        let mut octets = vec![0; 65_535];
+        let length = socket.recv(&mut octets).expect("an answer before the deadline");
+        octets.truncate(length);
+        is_own(octets)
+    }
+
+    /// Sends it over a connection of its own; `None` if the daemon passes it over, or closes the connection.
+    pub(crate) fn over_tcp(&self, server: SocketAddr) -> Option<Vec<u8>> {
+        let local = SocketAddr::new(self.from.unwrap_or(Ipv4Addr::LOCALHOST.into()), 0);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&local.into()).unwrap();
+        socket.connect(&server.into()).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        for octets in [&self.octets[..], NEXT] {
+            let length = u16::try_from(octets.len()).unwrap().to_be_bytes();
+            // The daemon may have closed the connection already.
+            let _ = stream.write_all(&[&length, octets].concat());
+        }
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).ok()?;
+        let mut octets = vec![0; u16::from_be_bytes(length).into()];
+        stream.read_exact(&mut octets).unwrap();
+        is_own(octets)
+    }
+}
+
+fn is_own(octets: Vec<u8>) -> Option<Vec<u8>> {
+    (!octets.starts_with(&NEXT[..2])).then_some(octets)
 }
 
 impl Draft {

@@ -33,8 +33,10 @@ pub(super) enum Field {
     OptionalText,
     /// One or more character-strings, to the end.
     Texts,
-    /// Text to the end, without a length (CAA, URI).
+    /// Text to the end, without a length and not empty (RFC 7553 4.4).
     LongText,
+    /// The same, or empty (RFC 8659 4.1).
+    OptionalLongText,
     /// The tag of a CAA record (RFC 8659 4.1).
     Tag,
     /// Octets counted by one octet, as hexadecimal; `-` for none (RFC 5155 3.3).
@@ -73,7 +75,7 @@ pub(super) enum Field {
 pub(super) type Mnemonics = &'static [(&'static str, u16)];
 
 /// How the data of one type is written.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Form {
     /// The type.
     pub(super) rtype: RecordType,
@@ -168,7 +170,7 @@ forms! {
     TXT "TEXT..." "\"v=spf1 -all\"" [Texts]
     SOA "MNAME RNAME SERIAL REFRESH RETRY EXPIRE MINIMUM" "ns1 hostmaster 1 7200 1800 1209600 60"
         [Name, Name, U32, U32, U32, U32, U32]
-    CAA "FLAGS TAG VALUE" "0 issue \"ca.example.net\"" [U8, Tag, LongText]
+    CAA "FLAGS TAG VALUE" "0 issue \"ca.example.net\"" [U8, Tag, OptionalLongText]
     NAPTR "ORDER PREFERENCE FLAGS SERVICE REGEXP NAME" "100 10 \"S\" \"SIP+D2U\" \"\" _sip._udp"
         [U16, U16, Text, Text, Text, Name]
     SVCB "PRIORITY NAME KEY=VALUE..." "1 svc alpn=h2,h3 port=8443" [U16, Name, SvcParams]

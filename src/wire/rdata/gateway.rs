@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use data_encoding::{BASE64, HEXUPPER, HEXUPPER_PERMISSIVE};
 
 use super::RdataError;
-use super::read::{Reader, address, number};
+use super::read::Reader;
 use super::token::Token;
+use super::value::{address, number};
 use super::write::Wire;
 use crate::wire::code::RecordType;
 
@@ -83,10 +84,11 @@ pub(super) fn read_ipseckey(reader: &mut Reader<'_>) -> Result<(), RdataError> {
     let algorithm = reader.number("ALGORITHM", u8::MAX.into())?;
     reader.push_number(algorithm, 1);
     read_gateway(reader, kind)?;
-    if algorithm != 0 && reader.rest().is_empty() {
-        return Err(RdataError::new(reader.end, "the public key is missing"));
+    // Algorithm 0 means that there is no key (RFC 4025 2.4).
+    if algorithm != 0 {
+        reader.need("the public key")?;
     }
-    reader.base64_take_rest()
+    reader.base64_to_end()
 }
 
 pub(super) fn write_ipseckey(wire: &mut Wire<'_>, words: &mut Vec<String>) -> Option<()> {

@@ -1,8 +1,9 @@
 //! LOC: a place on Earth, its size and how exactly it is known (RFC 1876).
 
 use super::RdataError;
-use super::read::{Reader, number};
+use super::read::Reader;
 use super::token::Token;
+use super::value::number;
 use super::write::Wire;
 
 /// The equator and the prime meridian; angles are thousandths of a second of arc from them (RFC 1876 2).

@@ -1,7 +1,11 @@
 //! Record data: presentation form to wire form and back, by one table of forms.
 //!
-//! A type is a row of [`form`]: the kinds of its fields. The reader of text, the writer of text, the check of octets and
+//! A type is a row of `form`: the kinds of its fields. The reader of text, the writer of text, the check of octets and
 //! the search for names all walk that row; only the types with a grammar of their own have code of their own.
+//!
+//! Why not the reader of `domain`, which the tests ask for a second opinion: as of 0.12.3 it takes `@` in data for a label,
+//! refuses escapes in `alpn`, keys with a 9 or a z and mnemonics of algorithms, takes any octets after `\#`, does not know
+//! twenty-odd types, writes `no-default-alpn` and an IPSECKEY without a gateway wrongly, and tells most faults as on line 2.
 
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
@@ -13,6 +17,7 @@ mod svcb;
 #[cfg(test)]
 mod tests;
 mod token;
+mod value;
 mod write;
 
 use std::fmt;
@@ -72,7 +77,7 @@ pub fn parse(rtype: RecordType, text: &str, origin: &Name) -> Result<Box<[u8]>, 
 }
 
 /// Literal text as the data of a TXT record: cut into character-strings of 255 octets; empty text is one empty string
-/// (RFC 1035 3.3.14).
+/// (RFC 1035 3.3.14). Whether it fits a record ([`RDATA_MAX`]) is left to the caller.
 pub fn txt(text: &str) -> Box<[u8]> {
     let mut rdata = Vec::with_capacity(text.len() + text.len() / TEXT_MAX + 1);
     if text.is_empty() {

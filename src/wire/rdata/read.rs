@@ -7,6 +7,7 @@ use data_encoding::{BASE32HEX_NOPAD, BASE64, HEXLOWER_PERMISSIVE};
 
 use super::form::{Field, Form, Mnemonics, form};
 use super::token::{Token, tokens};
+use super::value::{self, address, join, number, record_type, time};
 use super::{RDATA_MAX, RdataError, TEXT_MAX, gateway, loc, svcb, write};
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
@@ -62,7 +63,7 @@ pub(super) struct Reader<'t> {
     tokens: Vec<Token<'t>>,
     next: usize,
     /// Where the text ends: the place of what is missing.
-    pub(super) end: usize,
+    end: usize,
     /// Wire form.
     pub(super) out: Vec<u8>,
 }
@@ -76,13 +77,13 @@ impl<'t> Reader<'t> {
             .number("LENGTH", RDATA_MAX as u64)
             .map_err(|fault| fault.hint(form_hint))?;
         let place = self.rest().first().map_or(self.end, |token| token.offset);
-        self.out = self.hex_take_rest().map_err(|fault| fault.hint(form_hint))?;
+        self.out = self.hex_to_end().map_err(|fault| fault.hint(form_hint))?;
         if self.out.len() as u64 != length {
             let message = format!("`\\# {length}` is followed by {} octets", self.out.len());
             return Err(RdataError::new(place, message).hint(form_hint));
         }
         if form.is_some_and(|form| write::write(form, &self.out).is_none()) {
-            return Err(marker.fault(format!("these octets are not the data of a {} record", self.rtype)));
+            return Err(marker.fault(format!("these octets are not {} data", self.rtype)));
         }
         Ok(())
     }
@@ -138,8 +139,12 @@ impl<'t> Reader<'t> {
                 self.field(Field::Text, label)?;
                 self.rest_of_tokens().iter().try_for_each(|token| self.text(token))
             }
-            Field::LongText => {
-                let octets = self.take(label)?.octets()?;
+            Field::LongText | Field::OptionalLongText => {
+                let token = self.take(label)?;
+                let octets = token.octets()?;
+                if octets.is_empty() && matches!(field, Field::LongText) {
+                    return Err(token.fault(format!("{label} is empty")));
+                }
                 self.out.extend(octets);
                 Ok(())
             }
@@ -168,12 +173,12 @@ impl<'t> Reader<'t> {
             }
             Field::Hex => {
                 self.need(label)?;
-                let octets = self.hex_take_rest()?;
+                let octets = self.hex_to_end()?;
                 self.out.extend(octets);
                 Ok(())
             }
-            Field::Base64 => self.need(label).and_then(|()| self.base64_take_rest()),
-            Field::OptionalBase64 => self.base64_take_rest(),
+            Field::Base64 => self.need(label).and_then(|()| self.base64_to_end()),
+            Field::OptionalBase64 => self.base64_to_end(),
             Field::Bitmap => {
                 let types = self
                     .rest_of_tokens()
@@ -183,9 +188,23 @@ impl<'t> Reader<'t> {
                 self.out.extend(write::bitmap(types));
                 Ok(())
             }
-            Field::Eui(octets) => self.groups(label, octets, '-', 2, "pairs of hexadecimal digits with `-` between"),
-            Field::Locator => self.groups(label, 4, ':', 4, "groups of hexadecimal digits with `:` between"),
-            Field::Nsap => self.nsap(label),
+            Field::Eui(octets) => {
+                let token = self.take(label)?;
+                let form = format!("{octets} pairs of hexadecimal digits with `-` between");
+                self.push_some(&token, value::pairs(token.raw, octets), &form)
+            }
+            Field::Locator => {
+                let token = self.take(label)?;
+                self.push_some(
+                    &token,
+                    value::locator(token.raw),
+                    "4 groups of hexadecimal digits with `:` between",
+                )
+            }
+            Field::Nsap => {
+                let token = self.take(label)?;
+                self.push_some(&token, value::nsap(token.raw), "`0x` and hexadecimal")
+            }
             Field::Loc => loc::read(self),
             Field::Apl => gateway::read_apl(self),
             Field::IpsecKey => gateway::read_ipseckey(self),
@@ -203,8 +222,8 @@ impl<'t> Reader<'t> {
     }
 
     /// Whether there is anything left for a field that goes on to the end.
-    fn need(&self, label: &str) -> Result<(), RdataError> {
-        match self.rest().is_empty() {
+    pub(super) fn need(&self, label: &str) -> Result<(), RdataError> {
+        match self.rest().iter().all(|token| token.raw.is_empty()) {
             true => Err(RdataError::new(self.end, format!("{label} is missing"))),
             false => Ok(()),
         }
@@ -296,136 +315,21 @@ impl<'t> Reader<'t> {
     }
 
     /// All that is left, as hexadecimal.
-    pub(super) fn hex_take_rest(&mut self) -> Result<Vec<u8>, RdataError> {
+    pub(super) fn hex_to_end(&mut self) -> Result<Vec<u8>, RdataError> {
         join(&self.rest_of_tokens(), &HEXLOWER_PERMISSIVE, "hexadecimal")
     }
 
     /// All that is left, as base64.
-    pub(super) fn base64_take_rest(&mut self) -> Result<(), RdataError> {
+    pub(super) fn base64_to_end(&mut self) -> Result<(), RdataError> {
         let octets = join(&self.rest_of_tokens(), &BASE64, "base64")?;
         self.out.extend(octets);
         Ok(())
     }
 
-    /// A fixed number of hexadecimal groups.
-    fn groups(
-        &mut self,
-        label: &str,
-        count: usize,
-        between: char,
-        digits: usize,
-        form: &str,
-    ) -> Result<(), RdataError> {
-        let token = self.take(label)?;
-        let groups: Vec<&str> = token.raw.split(between).collect();
-        // The groups of a pair of digits are whole octets; those of a locator may drop leading zeros (RFC 6742 2.1.2).
-        let whole = |group: &&str| match digits {
-            2 => group.len() == 2,
-            _ => (1..=digits).contains(&group.len()),
-        };
-        let right = groups.len() == count
-            && groups.iter().all(whole)
-            && groups
-                .iter()
-                .all(|group| group.bytes().all(|octet| octet.is_ascii_hexdigit()));
-        if !right {
-            return Err(token.fault(format!("{} is not {count} {form} ({label})", token.shown())));
-        }
-        for group in groups {
-            self.push_number(u64::from_str_radix(group, 16).unwrap_or_default(), digits / 2);
-        }
-        Ok(())
-    }
-
-    fn nsap(&mut self, label: &str) -> Result<(), RdataError> {
-        let token = self.take(label)?;
-        let digits = token
-            .raw
-            .strip_prefix("0x")
-            .or(token.raw.strip_prefix("0X"))
-            .map(|digits| digits.replace('.', ""));
-        let octets = digits.and_then(|digits| HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok());
-        let octets = octets.filter(|octets| !octets.is_empty());
+    /// Octets that a token stands for, or a fault that says what form it does not have.
+    fn push_some(&mut self, token: &Token<'_>, octets: Option<Vec<u8>>, form: &str) -> Result<(), RdataError> {
         self.out
-            .extend(octets.ok_or_else(|| token.fault(format!("{} is not `0x` and hexadecimal", token.shown())))?);
+            .extend(octets.ok_or_else(|| token.fault(format!("{} is not {form}", token.shown())))?);
         Ok(())
     }
-}
-
-/// A plain decimal number up to `max`: no sign, no space.
-pub(super) fn number(text: &str, max: u64) -> Option<u64> {
-    let plain = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
-    plain
-        .then(|| text.parse().ok())
-        .flatten()
-        .filter(|number| *number <= max)
-}
-
-/// An address, or what is wrong with it; what the other family's record is called is said if that is the fault.
-pub(super) fn address<T: FromStr + Into<IpAddr>>(token: &Token<'_>, rtype: RecordType) -> Result<T, RdataError> {
-    token.raw.parse().map_err(|_| {
-        let six = std::mem::size_of::<T>() == 16;
-        let (mine, other, home) = if six {
-            ("IPv6", "IPv4", "A")
-        } else {
-            ("IPv4", "IPv6", "AAAA")
-        };
-        match (
-            token.raw.parse::<IpAddr>().is_ok(),
-            matches!(rtype, RecordType::A | RecordType::AAAA),
-        ) {
-            (true, true) => token
-                .fault(format!("{} is an {other} address", token.shown()))
-                .hint(format!("write it under {home}")),
-            (true, false) => token.fault(format!(
-                "{} is an {other} address; an {mine} address is expected",
-                token.shown()
-            )),
-            _ => token.fault(format!("{} is not an {mine} address", token.shown())),
-        }
-    })
-}
-
-fn record_type(token: &Token<'_>) -> Result<RecordType, RdataError> {
-    RecordType::parse(token.raw).ok_or_else(|| token.fault(format!("{} is not a record type", token.shown())))
-}
-
-/// Decodes tokens as one text, which may be broken by spaces anywhere.
-fn join(tokens: &[Token<'_>], encoding: &data_encoding::Encoding, called: &str) -> Result<Vec<u8>, RdataError> {
-    let joined: String = tokens.iter().map(|token| token.raw).collect();
-    encoding.decode(joined.as_bytes()).map_err(|fault| {
-        let mut at = fault.position;
-        for token in tokens {
-            if let Some(wrong) = token.raw.get(at..).and_then(|rest| rest.chars().next()) {
-                let message = match fault.kind {
-                    data_encoding::DecodeKind::Symbol => format!("`{wrong}` does not belong in {called}"),
-                    data_encoding::DecodeKind::Length if called == "hexadecimal" => {
-                        "the number of hexadecimal digits is odd".to_owned()
-                    }
-                    _ => format!("this is not whole {called}"),
-                };
-                return RdataError::new(token.offset + at, message);
-            }
-            at = at.saturating_sub(token.raw.len());
-        }
-        RdataError::new(
-            tokens.first().map_or(0, |token| token.offset),
-            format!("this is not whole {called}"),
-        )
-    })
-}
-
-/// `YYYYMMDDHHmmSS` in UTC, or seconds since 1970 (RFC 4034 3.2).
-fn time(text: &str) -> Option<u32> {
-    if text.len() != 14 {
-        return number(text, u32::MAX.into()).and_then(|seconds| u32::try_from(seconds).ok());
-    }
-    let part = |from: usize, to: usize| number(text.get(from..to)?, 9999).and_then(|part| i64::try_from(part).ok());
-    let (year, month, day) = (part(0, 4)?, part(4, 6)?, part(6, 8)?);
-    let (hour, minute, second) = (part(8, 10)?, part(10, 12)?, part(12, 14)?);
-    let seconds = write::days_of(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-    // What does not come back as it was is no date: month 13, 30 February, second 60.
-    u32::try_from(seconds)
-        .ok()
-        .filter(|seconds| write::time(*seconds) == text)
 }

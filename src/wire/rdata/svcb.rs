@@ -6,8 +6,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use data_encoding::BASE64;
 
 use super::RdataError;
-use super::read::{Reader, address, number};
+use super::read::Reader;
 use super::token::{Token, quote};
+use super::value::{address, number};
 use super::write::Wire;
 use crate::diagnostic::nearest_word;
 use crate::wire::code::RecordType;
@@ -129,13 +130,19 @@ fn key_name(key: u16) -> String {
 
 /// The wire form of a value written the way of its key.
 fn read_value(key: u16, token: &Token<'_>, octets: Vec<u8>) -> Result<Vec<u8>, RdataError> {
-    // Items of lists that hold no commas of their own.
+    // Items of lists that hold no commas of their own; with escapes in them their places are only near.
+    let text = String::from_utf8(octets.clone()).unwrap_or_default();
     let items = || {
-        token
-            .raw
-            .split(',')
-            .map(|raw| Token { raw, ..*token })
-            .filter(|_| !token.raw.is_empty())
+        let places = text.split(',').scan(token.offset, |offset, raw| {
+            let item = Token {
+                offset: *offset,
+                raw,
+                quoted: false,
+            };
+            *offset += raw.len() + 1;
+            Some(item)
+        });
+        places.filter(|_| !text.is_empty())
     };
     let mut wire = Vec::new();
     match key {

@@ -118,7 +118,8 @@ fn write_field(field: Field, wire: &mut Wire<'_>, words: &mut Vec<String>) -> Op
             }
             return Some(());
         }
-        Field::LongText => quote(wire.take_rest()),
+        Field::LongText if wire.rest.is_empty() => return None,
+        Field::LongText | Field::OptionalLongText => quote(wire.take_rest()),
         Field::Tag => String::from_utf8(wire.counted().filter(|tag| is_tag(tag))?.to_vec()).ok()?,
         Field::Salt => match wire.counted()? {
             [] => "-".to_owned(),

@@ -3,6 +3,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use proptest::collection::vec;
+use proptest::{prop_assert, prop_assert_eq, proptest};
 use tokio::io::{DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::advance;
@@ -280,4 +282,36 @@ async fn a_client_that_never_ceases_does_not_hold_a_stop_up() {
     assert!(Instant::now() - start <= 3 * LAST_CALL);
     reader.await.unwrap().unwrap();
     writer.await.unwrap();
+}
+
+proptest! {
+    /// However the octets of queries are cut by the network, the answers are those of the whole.
+    #[test]
+    fn no_cut_changes_an_answer(
+        lengths in vec(HEADER..2000, 1..20),
+        chunks in vec(1..3000_usize, 1..40),
+    ) {
+        let sent: Vec<u8> = lengths
+            .iter()
+            .flat_map(|&length| [&(length as u16).to_be_bytes()[..], &vec![length as u8; length]].concat())
+            .collect();
+        let (mut inbox, mut outbox) = (Vec::new(), Vec::new());
+        let mut rest = sent.as_slice();
+        for chunk in chunks.into_iter().cycle() {
+            let (arrived, after) = rest.split_at(chunk.min(rest.len()));
+            rest = after;
+            make_room(&mut inbox);
+            inbox.extend_from_slice(arrived);
+            let found = answer_whole(&mut inbox, &mut outbox, &mut |query, outbox| {
+                frame(query, outbox);
+                Outcome::Answered(Rcode::NOERROR)
+            });
+            prop_assert_eq!(found, Found::Part);
+            if rest.is_empty() {
+                break;
+            }
+        }
+        prop_assert!(inbox.is_empty());
+        prop_assert!(outbox == sent);
+    }
 }

@@ -1,0 +1,173 @@
+//! `windrose explain`: why a client gets what it gets, from the files, without a daemon.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::answer::explain::{Explanation, Node, Question, explain};
+use crate::control::reload::build;
+use crate::load;
+use crate::wire::code::RecordType;
+use crate::wire::name::Name;
+
+/// What `explain` takes.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// The name asked for; absolute, its final dot may be left out
+    #[arg(value_parser = parse_name)]
+    name: Name,
+
+    /// The type asked for
+    #[arg(default_value = "A", value_name = "TYPE", value_parser = parse_type)]
+    rtype: RecordType,
+
+    /// The client, and how many bits of its address its resolver tells (EDNS Client Subnet) [default: all of them]
+    #[arg(long, value_name = "IP[/LEN]", value_parser = parse_client, required_unless_present = "resolver")]
+    client: Option<(IpAddr, u8)>,
+
+    /// The resolver that asks [default: the client itself]
+    #[arg(long, value_name = "IP")]
+    resolver: Option<IpAddr>,
+
+    /// Draw with this number instead of a random one, so that a draw can be repeated
+    #[arg(long, value_name = "N")]
+    random: Option<u64>,
+}
+
+fn parse_name(text: &str) -> Result<Name, String> {
+    Name::parse(text, None).map_err(|error| error.to_string())
+}
+
+fn parse_type(text: &str) -> Result<RecordType, String> {
+    RecordType::parse(text).ok_or_else(|| "no such record type; others are written as TYPE65280".to_owned())
+}
+
+fn parse_client(text: &str) -> Result<(IpAddr, u8), String> {
+    let (address, length) = text
+        .split_once('/')
+        .map_or((text, None), |(address, length)| (address, Some(length)));
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| format!("`{address}` is not an IP address"))?;
+    let width = if address.is_ipv4() { 32 } else { 128 };
+    let length = match length {
+        None => width,
+        Some(length) => length.parse().ok().filter(|length| *length <= width).ok_or(format!(
+            "`{length}` is not a prefix length: 0 to {width} for this family"
+        ))?,
+    };
+    Ok((address, length))
+}
+
+/// Explains from the files. Ends with 1 if no zone here has the name, or the name does not exist.
+pub(super) fn run(
+    config: Option<PathBuf>,
+    json: bool,
+    args: ExplainArgs,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> ExitCode {
+    let loaded = load::load(config.as_deref());
+    for fault in loaded.faults.iter().filter(|fault| fault.is_error()) {
+        let _ = writeln!(err, "{fault}");
+    }
+    if loaded.unusable {
+        return ExitCode::FAILURE;
+    }
+    let client = args.client;
+    let question = Question {
+        name: args.name,
+        rtype: args.rtype,
+        client,
+        resolver: args
+            .resolver
+            .or(client.map(|(address, _)| address))
+            .unwrap_or(Ipv4Addr::LOCALHOST.into()),
+        random: args.random.unwrap_or_else(|| fastrand::u64(..)),
+    };
+    let Some(explanation) = explain(&question, &build(loaded)) else {
+        let _ = writeln!(err, "error: the answer cannot be read back; please report this");
+        return ExitCode::FAILURE;
+    };
+    let told = match json {
+        true => serde_json::to_string_pretty(&explanation).unwrap_or_default(),
+        false => text(&explanation),
+    };
+    let _ = writeln!(out, "{}", told.trim_end());
+    match explanation.rcode.as_str() {
+        "NOERROR" => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// For people: what was asked, who answers, every step, the answer.
+fn text(explanation: &Explanation) -> String {
+    let mut lines = vec![format!(
+        "{} {} for {} (from the {}), asked by {}",
+        explanation.name, explanation.rtype, explanation.client, explanation.client_from, explanation.resolver
+    )];
+    let mut line = |word: &str, what: String| lines.push(format!("  {word:<8} {what}"));
+    match &explanation.zone {
+        Some(zone) => line("zone", zone.clone()),
+        None => line("zone", "none here has the name".to_owned()),
+    }
+    if let (Some(owner), Some(found)) = (&explanation.owner, explanation.found) {
+        line("owner", format!("{owner} ({found})"));
+    }
+    if let Some(root) = &explanation.root {
+        line("root", root.clone());
+    }
+    if explanation.fell_back {
+        line(
+            "fallback",
+            "nothing under the root is usable: its fallback decides".to_owned(),
+        );
+    }
+    for node in &explanation.steps {
+        lines.extend(step(node));
+    }
+    let mut line = |word: &str, what: String| lines.push(format!("  {word:<8} {what}"));
+    if explanation.steps.iter().any(|node| node.by == "draw") {
+        line("draw", format!("--random {} repeats it", explanation.random));
+    }
+    match explanation.scope {
+        Some(scope) => line("scope", format!("/{scope}")),
+        None => line("scope", "none: no client subnet was sent".to_owned()),
+    }
+    if let Some(ttl) = explanation.ttl {
+        line("ttl", ttl.to_string());
+    }
+    line(
+        "answer",
+        format!("{} {}", explanation.rcode, explanation.flags.join(" ")),
+    );
+    let sections = [&explanation.answer, &explanation.authority, &explanation.additional];
+    for (name, section) in ["answer", "authority", "additional"].iter().zip(sections) {
+        lines.extend(section.iter().map(|record| format!("    {name:<10} {record}")));
+    }
+    lines.join("\n")
+}
+
+fn step(node: &Node) -> Vec<String> {
+    let mut lines = vec![format!(
+        "  {} {} ({}, by {}, verdicts: {})",
+        node.kind, node.node, node.family, node.by, node.under
+    )];
+    let width = node
+        .members
+        .iter()
+        .map(|member| member.name.chars().count())
+        .max()
+        .unwrap_or(0);
+    for member in &node.members {
+        let mark = if member.chosen { "->" } else { "  " };
+        let weight = member
+            .weight
+            .map_or_else(String::new, |weight| format!("weight {weight}, "));
+        lines.push(format!("    {mark} {:<width$}  {weight}{}", member.name, member.why));
+    }
+    lines
+}
