@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use toml::de::DeTable;
-
-use super::reader::{Entry, Table, home, tell_syntax};
+use super::reader::{Entry, Table, home};
 use super::records::{self, RecordsSpec};
 use super::steering::{self, SteeringSpec};
 use super::value::{Text, Value};
-use super::{At, Faults};
+use super::{At, Faults, syntax};
 use crate::diagnostic::Source;
 use crate::wire::name::Name;
 
@@ -29,6 +27,8 @@ pub struct ZoneSpec {
     pub records: RecordsSpec,
     /// What it defines.
     pub steering: SteeringSpec,
+    /// Whether it has tables that are not known.
+    pub hides_tables: bool,
 }
 
 impl ZoneSpec {
@@ -42,6 +42,7 @@ impl ZoneSpec {
             soa: SoaSpec::default(),
             records: RecordsSpec::default(),
             steering: SteeringSpec::default(),
+            hides_tables: false,
         }
     }
 }
@@ -92,29 +93,38 @@ const ELSEWHERE: &[&str] = &["server", "geo", "health", "control", "log"];
 
 /// Reads a zone file.
 pub fn read(source: &Arc<Source>, faults: &mut Faults) -> ZoneSpec {
+    syntax::read(
+        source,
+        faults,
+        |document, faults| walk(source, document, faults),
+        |document| salvage(source, document),
+    )
+}
+
+fn walk(source: &Arc<Source>, document: &Table<'_>, faults: &mut Faults) -> ZoneSpec {
     let mut spec = ZoneSpec::empty(source);
-    let (document, errors) = DeTable::parse_recoverable(&source.text);
-    let document = Table::new(document.get_ref(), document.span());
-    if !errors.is_empty() {
-        tell_syntax(&errors, faults);
-        spec.broken = true;
-        spec.origin = origin_of_broken(&document);
-        return spec;
-    }
     for entry in &document.entries {
         match entry.key {
             "zone" => zone(entry.value, &mut spec, faults),
             "soa" => spec.soa = soa(entry.value, faults),
             "records" => spec.records = records::read(entry, faults),
             key if steering::TABLES.contains(&key) => spec.steering.read(entry, faults),
-            _ => unknown_table(entry, faults),
+            _ => {
+                unknown_table(entry, faults);
+                spec.hides_tables = true;
+            }
         }
+    }
+    // A table of which the name is misspelled, or that has slipped into another, holds what seems to be missing.
+    if spec.hides_tables || spec.records.hides_tables {
+        spec.steering.incomplete = true;
+        spec.records.poisoned = true;
     }
     spec
 }
 
-/// The origin that a file with faults of syntax seems to have: the zone that cannot be served should at least be named.
-fn origin_of_broken(document: &Table<'_>) -> Origin {
+/// Of a file with faults of syntax, the origin that it seems to have: the zone that cannot be served should at least be named.
+fn salvage(source: &Arc<Source>, document: &Table<'_>) -> ZoneSpec {
     let origin = document
         .get("zone")
         .and_then(|zone| zone.value.as_table())
@@ -122,7 +132,12 @@ fn origin_of_broken(document: &Table<'_>) -> Origin {
             let origin = zone.get("origin")?.value;
             Some(At::new(Name::parse(origin.as_str()?, None).ok()?, origin.span()))
         });
-    origin.map_or(Origin::FileName, Origin::Given)
+    let origin = origin.map_or(Origin::FileName, Origin::Given);
+    ZoneSpec {
+        broken: true,
+        origin,
+        ..ZoneSpec::empty(source)
+    }
 }
 
 fn unknown_table(entry: &Entry<'_>, faults: &mut Faults) {

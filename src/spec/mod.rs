@@ -13,6 +13,7 @@ pub mod records;
 pub mod rules;
 pub mod settings;
 pub mod steering;
+pub mod syntax;
 pub mod value;
 
 use std::ops::Range;

@@ -1,13 +1,10 @@
 //! The walk over a TOML table: entries in the order written, each a key with its value, and what to say of an unknown key.
 
-use toml::de::{DeTable, Error};
+use toml::de::DeTable;
 
 use super::value::Value;
 use super::{Faults, Span};
 use crate::diagnostic::nearest_word;
-
-/// The most faults of syntax told of one file: what follows the first few is mostly their echo.
-const SYNTAX_FAULTS_MAX: usize = 5;
 
 /// A table as it is written.
 #[derive(Debug, Clone)]
@@ -97,49 +94,4 @@ impl Entry<'_> {
 /// "did you mean `x`?", if some known word is near enough.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest_word(word, known).map(|near| format!("did you mean `{near}`?"))
-}
-
-/// Tells the faults of syntax: by position, one a line, and nothing after a bracket or comma is missing, since all that follows is
-/// then read as part of the wrong thing.
-pub fn tell_syntax(errors: &[Error], faults: &mut Faults) {
-    let mut errors: Vec<(Span, &str)> = errors
-        .iter()
-        .map(|error| (error.span().unwrap_or_default(), error.message()))
-        .collect();
-    errors.sort_by_key(|(span, _)| (span.start, span.end));
-    let mut last_line = 0;
-    for (span, message) in errors.into_iter().take(SYNTAX_FAULTS_MAX) {
-        let (line, _) = faults.source().line_column(span.start);
-        if line == last_line {
-            continue;
-        }
-        last_line = line;
-        let (message, hint) = reword(message, span.is_empty());
-        faults.error_hint(&span, message, hint.map(str::to_owned));
-        if ["unclosed", "missing comma", "in array", "multi-line"]
-            .iter()
-            .any(|part| message.contains(part))
-        {
-            break;
-        }
-    }
-}
-
-/// The parser's message, or a plainer one, and a hint.
-fn reword(message: &str, nothing_there: bool) -> (&str, Option<&'static str>) {
-    match message {
-        "string values must be quoted, expected literal string" if nothing_there => ("a value is missing", None),
-        "string values must be quoted, expected literal string" => {
-            ("a string must be quoted", Some("put quotes around it"))
-        }
-        "duplicate key" => ("the key is given twice", Some("give all values of a key in one place")),
-        other
-            if ["invalid float", "invalid integer", "invalid time", "invalid date"]
-                .iter()
-                .any(|start| other.starts_with(start)) =>
-        {
-            (other, Some("put quotes around what is not a number"))
-        }
-        other => (other, None),
-    }
 }

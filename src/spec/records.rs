@@ -15,6 +15,8 @@ pub struct RecordsSpec {
     pub owners: Vec<OwnerSpec>,
     /// Whether owners are missing here because of a fault.
     pub poisoned: bool,
+    /// Whether another table has slipped in here.
+    pub hides_tables: bool,
 }
 
 /// An owner.
@@ -80,7 +82,12 @@ pub fn read(entry: &Entry<'_>, faults: &mut Faults) -> RecordsSpec {
     };
     for entry in &table.entries {
         match entry.value.as_table() {
-            Some(table) => records.owners.push(owner(entry, &table, faults)),
+            Some(table) => {
+                let owner = owner(entry, &table, faults);
+                records.poisoned |= owner.poisoned && nests(&table);
+                records.hides_tables |= owner.poisoned && SECTIONS.contains(&entry.key);
+                records.owners.push(owner);
+            }
             None => {
                 not_an_owner(entry, faults);
                 records.poisoned = true;
@@ -88,6 +95,14 @@ pub fn read(entry: &Entry<'_>, faults: &mut Faults) -> RecordsSpec {
         }
     }
     records
+}
+
+/// Whether there are tables in tables here, as of a name with unquoted dots.
+fn nests(table: &Table<'_>) -> bool {
+    table
+        .entries
+        .iter()
+        .any(|item| item.value.is_table() && item.key != "ttl" && item.key != "steer")
 }
 
 /// A key of `[records]` whose value is no table: mostly one that has slipped under it.

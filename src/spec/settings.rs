@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use toml::de::DeTable;
 use tracing::Level;
 
-use super::reader::{Entry, Table, tell_syntax};
+use super::reader::{Entry, Table};
 use super::steering::{self, SteeringSpec};
 use super::value::{Units, Value};
-use super::{At, Faults};
+use super::{At, Faults, syntax};
 use crate::diagnostic::Source;
 
 /// The most octets of a text that goes into one character string of a TXT record (RFC 1035 3.3).
@@ -23,8 +22,6 @@ const WORKERS_MAX: u32 = 1_024;
 /// What windrose.toml says.
 #[derive(Debug, Clone, Default)]
 pub struct SettingsSpec {
-    /// Whether it is no TOML: then nothing of it is known.
-    pub broken: bool,
     /// `[server] listen`.
     pub listen: Option<Vec<SocketAddr>>,
     /// `[server] workers`.
@@ -71,15 +68,21 @@ const ELSEWHERE: &[&str] = &["zone", "soa", "records"];
 
 /// Reads windrose.toml.
 pub fn read(source: &Arc<Source>, faults: &mut Faults) -> SettingsSpec {
+    syntax::read(source, faults, walk, |_| {
+        let steering = SteeringSpec {
+            incomplete: true,
+            ..SteeringSpec::default()
+        };
+        SettingsSpec {
+            steering,
+            ..SettingsSpec::default()
+        }
+    })
+}
+
+fn walk(document: &Table<'_>, faults: &mut Faults) -> SettingsSpec {
     let mut spec = SettingsSpec::default();
-    let (document, errors) = DeTable::parse_recoverable(&source.text);
-    if !errors.is_empty() {
-        tell_syntax(&errors, faults);
-        spec.broken = true;
-        spec.steering.incomplete = true;
-        return spec;
-    }
-    for entry in &Table::new(document.get_ref(), document.span()).entries {
+    for entry in &document.entries {
         match entry.key {
             "server" => each(entry, faults, |entry, faults| server(entry, &mut spec, faults)),
             "geo" => each(entry, faults, |entry, faults| geo(entry, &mut spec, faults)),
@@ -90,7 +93,11 @@ pub fn read(source: &Arc<Source>, faults: &mut Faults) -> SettingsSpec {
             key if ELSEWHERE.contains(&key) => {
                 entry.unknown_hint("windrose.toml", format!("[{key}] belongs in a zone file"), faults);
             }
-            _ => entry.unknown("windrose.toml", TABLES, faults),
+            _ => {
+                // Its name may be misspelled: what is looked for in vain may be in it.
+                spec.steering.incomplete = true;
+                entry.unknown("windrose.toml", TABLES, faults);
+            }
         }
     }
     spec
