@@ -130,7 +130,7 @@ fn room(parsed: &Parsed, request: &Request<'_>, image: &Image, response: &Respon
     };
     let opt = reply(parsed, image, plan).map_or(0, |reply| reply.length());
     most.min(response.octets.len())
-        .saturating_sub(parsed.question_end + opt)
+        .saturating_sub(parsed.question_end() + opt)
 }
 
 /// The OPT record: one for one (RFC 6891 6.1.1).
@@ -206,7 +206,7 @@ fn negative(
     }
     plan.counts = [0, 1, 0];
     plan.length = usize::from(tail.length);
-    let start = parsed.question_end;
+    let start = parsed.question_end();
     image.tails.copy(
         tail,
         usize::from(found.shift),
@@ -244,7 +244,7 @@ fn steered(
         QUESTION_POINTER => QUESTION_POINTER,
         pointer => pointer + found.shift,
     };
-    let start = parsed.question_end + plan.length;
+    let start = parsed.question_end() + plan.length;
     let target = &mut response.octets[start..start + space];
     match steer::write(&asked, steered_by, owner, serving, target, &mut response.places, ear) {
         Steered::Records { count, length } => {
@@ -258,7 +258,7 @@ fn steered(
             if plan.counts[0] > 0 || usize::from(negative.length) > space {
                 return;
             }
-            let shift = parsed.name_length - image.zones[zone].origin.wire().len();
+            let shift = usize::from(parsed.name_length) - image.zones[zone].origin.wire().len();
             plan.counts[1] = 1;
             plan.length = usize::from(negative.length);
             image
@@ -277,7 +277,7 @@ fn steered(
 
 #[inline]
 fn copy(parsed: &Parsed, entry: &Entry, found: &Found, image: &Image, response: &mut ResponseBuffer, length: usize) {
-    let start = parsed.question_end;
+    let start = parsed.question_end();
     image.tails.copy(
         &entry.tail,
         usize::from(found.shift),
@@ -300,14 +300,14 @@ fn version(parsed: &Parsed, image: &Image, response: &mut ResponseBuffer, plan: 
         &[text.len() as u8],
         text,
     ];
-    let mut at = parsed.question_end;
+    let mut at = parsed.question_end();
     for part in record {
         response.octets[at..at + part.len()].copy_from_slice(part);
         at += part.len();
     }
     plan.flags = AA;
     plan.counts = [1, 0, 0];
-    plan.length = at - parsed.question_end;
+    plan.length = at - parsed.question_end();
 }
 
 /// The header, the question as it came (its case kept), and the OPT record.
@@ -319,7 +319,7 @@ fn finish(
     response: &mut ResponseBuffer,
     plan: &Plan<'_>,
 ) -> Outcome {
-    let end = parsed.question_end;
+    let end = parsed.question_end();
     response.octets[..end].copy_from_slice(&request.bytes[..end]);
     let mut at = end + plan.length;
     let mut additionals = plan.counts[2];

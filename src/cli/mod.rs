@@ -3,6 +3,7 @@
 //! Results go to stdout, faults to stderr. Exit status: 0 done; 1 the answer is no; 2 wrong use; 3 the daemon cannot be
 //! reached.
 
+mod check;
 mod explain;
 mod log;
 mod serve;
@@ -41,6 +42,8 @@ enum Command {
     ///
     /// Ends with 1 if no zone here has the name or the name does not exist.
     Explain(explain::ExplainArgs),
+    /// Check settings and zones, and print every fault with its place
+    Check,
 }
 
 /// Runs the command that the process was started with.
@@ -48,6 +51,7 @@ pub fn main() -> ExitCode {
     let Cli { config, json, command } = Cli::parse();
     let (out, err) = (&mut io::stdout(), &mut io::stderr());
     match command {
+        Command::Check => check::run(config.as_deref(), json, out, err),
         Command::Serve => serve::run(config, json, out, err),
         Command::Explain(args) => explain::run(config, json, args, out, err),
     }

@@ -1,5 +1,7 @@
 //! Is a backend fit? Verdicts on addresses. No sockets; time is an argument.
 
+pub mod probe;
+
 /// What is believed of one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Verdict {

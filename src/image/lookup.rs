@@ -3,7 +3,7 @@
 use super::Image;
 use super::names::{NONE, OwnerKind};
 use crate::wire::code::RecordType;
-use crate::wire::query::{HEADER, LABELS_MAX, Parsed};
+use crate::wire::query::{HEADER, LABELS_MAX, LabelStarts, Parsed};
 
 /// What answers a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,20 +69,21 @@ impl Image {
     /// deepest owner, so that a name of many labels costs no more than one of few.
     #[cold]
     fn below_encloser(&self, parsed: &Parsed, bytes: &[u8]) -> Found {
-        let labels = parsed.label_count;
+        let name = parsed.name(bytes);
+        let starts = LabelStarts::of(name);
+        let labels = starts.count();
         let shallowest = labels.saturating_sub(self.names.depth).max(1);
         let mut hashes = [0u64; LABELS_MAX + 1];
         let mut hash = self.names.key.root();
         hashes[labels] = hash;
-        for index in (shallowest..labels).rev() {
-            hash = self.names.key.child(hash, bytes, HEADER + parsed.label_offset(index));
-            hashes[index] = hash;
+        for label in (shallowest..labels).rev() {
+            hash = self.names.key.child(hash, bytes, HEADER + starts.start(label));
+            hashes[label] = hash;
         }
-        for (index, hash) in hashes.iter().enumerate().take(labels + 1).skip(shallowest) {
-            let offset = parsed.label_offset(index);
-            let suffix = parsed.name(bytes).get(offset..).unwrap_or_default();
-            if let Some(id) = self.names.find(*hash, suffix) {
-                return self.at_encloser(id, offset, parsed);
+        for (label, hash) in hashes.iter().enumerate().take(labels + 1).skip(shallowest) {
+            let start = starts.start(label);
+            if let Some(id) = self.names.find(*hash, name.get(start..).unwrap_or_default()) {
+                return self.at_encloser(id, start, parsed);
             }
         }
         Found {
@@ -153,6 +154,6 @@ impl Image {
 
     #[inline]
     fn beyond_origin(&self, zone: u32, parsed: &Parsed) -> u16 {
-        (parsed.name_length - self.zones[zone as usize].origin.wire().len()) as u16
+        (usize::from(parsed.name_length) - self.zones[zone as usize].origin.wire().len()) as u16
     }
 }

@@ -1,8 +1,13 @@
 //! Which backends to hand out to a client. Sees backends, locations and verdicts; hands out ids and addresses, never messages.
 
 pub mod alias;
+pub mod backends;
+pub mod build;
+pub mod check;
 pub mod decide;
 pub mod model;
+pub mod names;
+pub mod order;
 pub mod pool;
 pub mod sticky;
 pub mod trace;

@@ -33,6 +33,8 @@ pub struct Batch {
     out_vectors: Box<[libc::iovec; BATCH]>,
     out: Box<[libc::mmsghdr; BATCH]>,
     address_asked: bool,
+    /// How many of the headers the last receive changed.
+    used: usize,
 }
 
 /// A control message's buffer, aligned as the kernel wants it.
@@ -96,13 +98,14 @@ impl Batch {
             out_vectors,
             out,
             address_asked,
+            used: BATCH,
         })
     }
 
     /// Waits for a datagram and takes all that have arrived, up to [`BATCH`]. Ends with an error when the socket's read timeout
     /// passes first.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        for message in self.received.iter_mut() {
+        for message in &mut self.received[..self.used] {
             let header = &mut message.msg_hdr;
             header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             header.msg_controllen = if self.address_asked { CONTROL as _ } else { 0 };
@@ -118,7 +121,9 @@ impl Batch {
                 std::ptr::null_mut(),
             )
         };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error());
+        self.used = *count.as_ref().unwrap_or(&0);
+        count
     }
 
     /// A datagram of the last batch, below the number received.
@@ -157,8 +162,12 @@ impl Batch {
     }
 
     /// Sends responses, each to whoever sent the datagram of that index, from the address that was asked. One that cannot be sent
-    /// is passed over. Returns how many were sent. At most [`BATCH`] of them count.
-    pub fn send<'a>(&mut self, socket: &UdpSocket, responses: impl Iterator<Item = (usize, &'a [u8])>) -> usize {
+    /// is passed over. Returns how many there were, and how many of them were sent. At most [`BATCH`] of them count.
+    pub fn send<'a>(
+        &mut self,
+        socket: &UdpSocket,
+        responses: impl Iterator<Item = (usize, &'a [u8])>,
+    ) -> (usize, usize) {
         let mut count = 0;
         for (index, octets) in responses.take(BATCH) {
             self.out_vectors[count] = libc::iovec {
@@ -184,7 +193,7 @@ impl Batch {
             header.msg_controllen = control_length;
             count += 1;
         }
-        self.send_prepared(socket, count)
+        (count, self.send_prepared(socket, count))
     }
 
     fn send_prepared(&mut self, socket: &UdpSocket, count: usize) -> usize {

@@ -21,7 +21,7 @@ use crate::answer::{self, Located, Outcome, Refusal, Request, ResponseBuffer, Tr
 use crate::image::Serving;
 use crate::policy::trace::Silent;
 use crate::wire::edns::UDP_SIZE;
-use crate::wire::query::Parsed;
+use crate::wire::query::{Kind, Parsed};
 
 /// How long a receive may block before the thread looks whether it should stop, and lets go of what is served no more.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -51,19 +51,35 @@ pub fn spawn(sockets: Vec<UdpSocket>, serving: &Shared, stop: &Arc<AtomicBool>) 
 
 struct Worker {
     batch: Batch,
-    responses: Vec<ResponseBuffer>,
+    stages: Stages,
     random: fastrand::Rng,
     counters: Counters,
 }
 
+/// What the stages leave for one another, one for each query of a batch. Kept from batch to batch, since clearing it would cost
+/// more than filling it.
+struct Stages {
+    parsed: [Parsed; BATCH],
+    located: [Located; BATCH],
+    outcomes: [Outcome; BATCH],
+    responses: Vec<ResponseBuffer>,
+}
+
 impl Worker {
     fn new(socket: &UdpSocket) -> io::Result<Self> {
-        Ok(Self {
-            batch: Batch::new(socket)?,
+        let stages = Stages {
+            parsed: [Parsed::empty(Kind::Drop); BATCH],
+            located: [Located::Refused(Refusal::Drop); BATCH],
+            outcomes: [Outcome::Dropped; BATCH],
             responses: (0..BATCH)
                 .map(|_| ResponseBuffer::with_capacity(usize::from(UDP_SIZE)))
                 .collect(),
-            random: super::stream::seeded(),
+        };
+        let random = super::stream::seeded();
+        Ok(Self {
+            batch: Batch::new(socket)?,
+            stages,
+            random,
             counters: Counters::default(),
         })
     }
@@ -97,27 +113,19 @@ impl Worker {
 
     /// Answers a batch. If that panics (a bug of ours) it is gone through again one by one: only the query at fault is lost.
     fn serve(&mut self, socket: &UdpSocket, serving: &Serving, count: usize) {
-        let mut outcomes = [Outcome::Dropped; BATCH];
         let random = self.random.u64(..);
         let whole = catch_unwind(AssertUnwindSafe(|| {
-            answer_batch(
-                &self.batch,
-                serving,
-                random,
-                &mut self.responses,
-                &mut outcomes[..count],
-            );
+            self.stages.answer(&self.batch, serving, random, count)
         }));
         if whole.is_err() {
-            self.one_by_one(serving, random, &mut outcomes[..count]);
+            self.one_by_one(serving, random, count);
         }
-        let answered = outcomes[..count]
+        let responses = self.stages.outcomes[..count]
             .iter()
-            .filter(|outcome| **outcome != Outcome::Dropped)
-            .count();
-        let responses = outcomes[..count].iter().zip(&self.responses).enumerate();
+            .zip(&self.stages.responses)
+            .enumerate();
         let responses = responses.filter(|(_, (outcome, _))| **outcome != Outcome::Dropped);
-        let sent = self.batch.send(
+        let (answered, sent) = self.batch.send(
             socket,
             responses.map(|(index, (_, response))| (index, response.as_slice())),
         );
@@ -125,12 +133,12 @@ impl Worker {
     }
 
     #[cold]
-    fn one_by_one(&mut self, serving: &Serving, random: u64, outcomes: &mut [Outcome]) {
-        for (index, outcome) in outcomes.iter_mut().enumerate() {
-            let response = &mut self.responses[index];
+    fn one_by_one(&mut self, serving: &Serving, random: u64, count: usize) {
+        for index in 0..count {
             let request = request(&self.batch, index, random);
+            let response = &mut self.stages.responses[index];
             let one = catch_unwind(AssertUnwindSafe(|| answer::answer(&request, serving, response)));
-            *outcome = one.unwrap_or_else(|_| {
+            self.stages.outcomes[index] = one.unwrap_or_else(|_| {
                 self.counters.panicked();
                 error!(query = ?request.bytes, "a query made the server panic; it was dropped: please report it");
                 Outcome::Dropped
@@ -151,51 +159,39 @@ fn request(batch: &Batch, index: usize, random: u64) -> Request<'_> {
     }
 }
 
-/// Every query of a batch through the stages, side by side.
-fn answer_batch(
-    batch: &Batch,
-    serving: &Serving,
-    random: u64,
-    responses: &mut [ResponseBuffer],
-    outcomes: &mut [Outcome],
-) {
-    let image = &*serving.image;
-    let count = outcomes.len();
-    let mut parsed: [Option<Parsed>; BATCH] = [const { None }; BATCH];
-    for (index, slot) in parsed[..count].iter_mut().enumerate() {
-        let query = answer::parse(batch.datagram(index).bytes, &image.names.key);
-        image.names.prefetch_slot(query.hash);
-        *slot = Some(query);
-    }
-    for query in parsed[..count].iter().flatten() {
-        image.names.prefetch_owner(query.hash);
-    }
-    for query in parsed[..count].iter().flatten() {
-        image.prefetch_entries(query.hash);
-    }
-    let mut located = [Located::Refused(Refusal::Drop); BATCH];
-    for (index, (query, slot)) in parsed[..count].iter().flatten().zip(&mut located).enumerate() {
-        *slot = answer::locate(query, &request(batch, index, random), serving);
-        if let Located::Found(found) = slot {
-            image.prefetch_tail(found);
+impl Stages {
+    /// Every query of a batch through the stages, side by side.
+    fn answer(&mut self, batch: &Batch, serving: &Serving, random: u64, count: usize) {
+        let image = &*serving.image;
+        let parsed = &mut self.parsed[..count];
+        let located = &mut self.located[..count];
+        for (index, parsed) in parsed.iter_mut().enumerate() {
+            *parsed = answer::parse(batch.datagram(index).bytes, &image.names.key);
+            image.names.prefetch_slot(parsed.hash);
         }
-    }
-    for (index, query) in parsed[..count].iter().flatten().enumerate() {
-        let datagram = batch.datagram(index);
-        // Nobody asks from port 0, and nobody would get the answer.
-        outcomes[index] = match datagram.port {
-            0 => Outcome::Dropped,
-            _ => {
-                let request = request(batch, index, random);
-                answer::write(
-                    query,
-                    &located[index],
-                    &request,
-                    serving,
-                    &mut responses[index],
-                    &mut Silent,
-                )
+        for parsed in &*parsed {
+            image.names.prefetch_owner(parsed.hash);
+        }
+        for parsed in &*parsed {
+            image.prefetch_entries(parsed.hash);
+        }
+        for (index, (parsed, located)) in parsed.iter().zip(&mut *located).enumerate() {
+            *located = answer::locate(parsed, &request(batch, index, random), serving);
+            if let Located::Found(found) = located {
+                image.prefetch_tail(found);
             }
-        };
+        }
+        let stages = parsed
+            .iter()
+            .zip(located)
+            .zip(&mut self.responses)
+            .zip(&mut self.outcomes);
+        for (index, (((parsed, located), response), outcome)) in stages.enumerate() {
+            let request = request(batch, index, random);
+            *outcome = match batch.datagram(index).port {
+                0 => Outcome::Dropped, // Nobody asks from port 0, and nobody would get the answer.
+                _ => answer::write(parsed, located, &request, serving, response, &mut Silent),
+            };
+        }
     }
 }

@@ -6,6 +6,7 @@ use toml::de::DeTable;
 
 use super::reader::{Entry, Table, home, tell_syntax};
 use super::records::{self, RecordsSpec};
+use super::steering::{self, SteeringSpec};
 use super::value::{Text, Value};
 use super::{At, Faults};
 use crate::diagnostic::Source;
@@ -26,6 +27,23 @@ pub struct ZoneSpec {
     pub soa: SoaSpec,
     /// Its owners.
     pub records: RecordsSpec,
+    /// What it defines.
+    pub steering: SteeringSpec,
+}
+
+impl ZoneSpec {
+    /// A file that says nothing.
+    pub fn empty(source: &Arc<Source>) -> Self {
+        Self {
+            source: source.clone(),
+            broken: false,
+            origin: Origin::FileName,
+            ttl: None,
+            soa: SoaSpec::default(),
+            records: RecordsSpec::default(),
+            steering: SteeringSpec::default(),
+        }
+    }
 }
 
 /// What a file says of its origin.
@@ -60,19 +78,21 @@ pub struct SoaSpec {
     pub ttl: Option<u32>,
 }
 
-const TABLES: &[&str] = &["zone", "soa", "records"];
+const TABLES: &[&str] = &[
+    "zone",
+    "soa",
+    "records",
+    "pools",
+    "policies",
+    "probes",
+    "locations",
+    "networks",
+];
 const ELSEWHERE: &[&str] = &["server", "geo", "health", "control", "log"];
 
 /// Reads a zone file.
 pub fn read(source: &Arc<Source>, faults: &mut Faults) -> ZoneSpec {
-    let mut spec = ZoneSpec {
-        source: source.clone(),
-        broken: false,
-        origin: Origin::FileName,
-        ttl: None,
-        soa: SoaSpec::default(),
-        records: RecordsSpec::default(),
-    };
+    let mut spec = ZoneSpec::empty(source);
     let (document, errors) = DeTable::parse_recoverable(&source.text);
     let document = Table::new(document.get_ref(), document.span());
     if !errors.is_empty() {
@@ -86,6 +106,7 @@ pub fn read(source: &Arc<Source>, faults: &mut Faults) -> ZoneSpec {
             "zone" => zone(entry.value, &mut spec, faults),
             "soa" => spec.soa = soa(entry.value, faults),
             "records" => spec.records = records::read(entry, faults),
+            key if steering::TABLES.contains(&key) => spec.steering.read(entry, faults),
             _ => unknown_table(entry, faults),
         }
     }

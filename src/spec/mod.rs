@@ -4,15 +4,21 @@
 //! gives one fault and not a second wherever the item is named.
 
 pub mod file;
+pub mod places;
+pub mod policies;
+pub mod pools;
+pub mod probes;
 pub mod reader;
 pub mod records;
+pub mod rules;
 pub mod settings;
+pub mod steering;
 pub mod value;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, Source};
+use crate::diagnostic::{Diagnostic, Place, Source};
 
 /// Octets of a source.
 pub type Span = Range<usize>;
@@ -92,7 +98,10 @@ impl Faults {
 
     /// All of them, in the order of their places.
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
-        self.list.sort_by_key(Diagnostic::line_column);
+        self.list.sort_by_key(|fault| match &fault.place {
+            Place::Span(_, span) => span.start,
+            Place::File(_) => 0,
+        });
         self.list
     }
 }

@@ -9,6 +9,7 @@ use toml::de::DeTable;
 use tracing::Level;
 
 use super::reader::{Entry, Table, tell_syntax};
+use super::steering::{self, SteeringSpec};
 use super::value::{Units, Value};
 use super::{At, Faults};
 use crate::diagnostic::Source;
@@ -50,9 +51,22 @@ pub struct SettingsSpec {
     pub level: Option<Level>,
     /// `[log] format`: whether JSON.
     pub json: Option<bool>,
+    /// What it defines for every zone.
+    pub steering: SteeringSpec,
 }
 
-const TABLES: &[&str] = &["server", "geo", "health", "control", "log"];
+const TABLES: &[&str] = &[
+    "server",
+    "geo",
+    "health",
+    "control",
+    "log",
+    "pools",
+    "policies",
+    "probes",
+    "locations",
+    "networks",
+];
 const ELSEWHERE: &[&str] = &["zone", "soa", "records"];
 
 /// Reads windrose.toml.
@@ -62,6 +76,7 @@ pub fn read(source: &Arc<Source>, faults: &mut Faults) -> SettingsSpec {
     if !errors.is_empty() {
         tell_syntax(&errors, faults);
         spec.broken = true;
+        spec.steering.incomplete = true;
         return spec;
     }
     for entry in &Table::new(document.get_ref(), document.span()).entries {
@@ -71,6 +86,7 @@ pub fn read(source: &Arc<Source>, faults: &mut Faults) -> SettingsSpec {
             "health" => each(entry, faults, |entry, faults| health(entry, &mut spec, faults)),
             "control" => each(entry, faults, |entry, faults| control(entry, &mut spec, faults)),
             "log" => each(entry, faults, |entry, faults| log(entry, &mut spec, faults)),
+            key if steering::TABLES.contains(&key) => spec.steering.read(entry, faults),
             key if ELSEWHERE.contains(&key) => {
                 entry.unknown_hint("windrose.toml", format!("[{key}] belongs in a zone file"), faults);
             }

@@ -132,18 +132,23 @@ impl Name {
     }
 
     /// The labels from the leftmost on, without the root's.
-    pub fn labels(&self) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
-        let mut labels = Vec::new();
-        let mut rest: &[u8] = &self.0;
-        while let [length, tail @ ..] = rest {
-            if *length == 0 {
-                break;
+    pub fn labels(&self) -> Labels<'_> {
+        let mut labels = Labels {
+            wire: &self.0,
+            starts: [0; NAME_MAX / 2],
+            first: 0,
+            end: 0,
+        };
+        let mut at = 0;
+        while let Some(length) = self.0.get(at).filter(|length| **length > 0) {
+            // A name has at most 255 octets, and so at most 127 labels.
+            if let (Some(slot), Ok(start)) = (labels.starts.get_mut(labels.end), u8::try_from(at)) {
+                *slot = start;
+                labels.end += 1;
             }
-            let (label, after) = tail.split_at_checked(usize::from(*length)).unwrap_or((tail, &[]));
-            labels.push(label);
-            rest = after;
+            at += usize::from(*length) + 1;
         }
-        labels.into_iter()
+        labels
     }
 
     /// How many labels it has, without the root's.
@@ -176,6 +181,47 @@ impl Name {
         }
         rest.eq_ignore_ascii_case(&ancestor.0)
     }
+}
+
+/// The labels of a name, from either end.
+#[derive(Debug, Clone)]
+pub struct Labels<'a> {
+    wire: &'a [u8],
+    starts: [u8; NAME_MAX / 2],
+    first: usize,
+    end: usize,
+}
+
+impl<'a> Labels<'a> {
+    fn label(&self, index: usize) -> Option<&'a [u8]> {
+        let start = usize::from(*self.starts.get(index)?);
+        let length = usize::from(*self.wire.get(start)?);
+        self.wire.get(start + 1..=start + length)
+    }
+}
+
+impl<'a> Iterator for Labels<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let index = (self.first < self.end).then_some(self.first)?;
+        self.first += 1;
+        self.label(index)
+    }
+}
+
+impl DoubleEndedIterator for Labels<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.end = (self.first < self.end).then(|| self.end - 1)?;
+        self.label(self.end)
+    }
+}
+
+/// Compares labels without regard to the case of ASCII letters.
+fn label_order(a: &[u8], b: &[u8]) -> Ordering {
+    a.iter()
+        .map(u8::to_ascii_lowercase)
+        .cmp(b.iter().map(u8::to_ascii_lowercase))
 }
 
 fn push_label(wire: &mut Vec<u8>, label: &mut Vec<u8>) {
@@ -224,7 +270,7 @@ impl Ord for Name {
                 (None, None) => return Ordering::Equal,
                 (None, Some(_)) => return Ordering::Less,
                 (Some(_), None) => return Ordering::Greater,
-                (Some(a), Some(b)) => match a.to_ascii_lowercase().cmp(&b.to_ascii_lowercase()) {
+                (Some(a), Some(b)) => match label_order(a, b) {
                     Ordering::Equal => {}
                     order => return order,
                 },

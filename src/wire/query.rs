@@ -5,7 +5,7 @@
 
 use super::code::{RecordType, class};
 use super::edns::{self, Edns};
-use super::name::{LABEL_MAX, NAME_MAX};
+use super::name::LABEL_MAX;
 
 /// The octets of a header (RFC 1035 4.1.1).
 pub const HEADER: usize = 12;
@@ -31,55 +31,90 @@ pub enum Kind {
     Query,
 }
 
-/// A query, read.
+/// A query, read. Small, so that a batch of them stays in the nearest cache.
 #[derive(Debug, Clone, Copy)]
 pub struct Parsed {
+    /// The hash of the question's name, under the key given.
+    pub hash: u64,
     /// What it is. Of what is no [`Kind::Query`], the fields below hold what could be read.
     pub kind: Kind,
-    /// Where the question ends; [`HEADER`] if there is none that can be sent back.
-    pub question_end: usize,
-    /// The octets of the question's name in wire form, its root label included.
-    pub name_length: usize,
+    /// The octets of the question's name in wire form, its root label included; 0 if there is no question that can be sent back.
+    pub name_length: u8,
     /// The question's type.
     pub qtype: RecordType,
     /// The question's class.
     pub qclass: u16,
-    /// The hash of the question's name, under the key given.
-    pub hash: u64,
-    /// How many labels the name has, without the root's.
-    pub label_count: usize,
-    /// Where each label starts, counted from the name's start.
-    labels: [u8; LABELS_MAX + 1],
     /// The OPT record, if there is one that can be read.
     pub edns: Option<Edns>,
 }
 
 impl Parsed {
-    const fn empty(kind: Kind) -> Self {
+    /// One that nothing was read of.
+    pub const fn empty(kind: Kind) -> Self {
         Self {
+            hash: 0,
             kind,
-            question_end: HEADER,
             name_length: 0,
             qtype: RecordType(0),
             qclass: 0,
-            hash: 0,
-            label_count: 0,
-            labels: [0; LABELS_MAX + 1],
             edns: None,
         }
     }
 
-    /// The question's name, in wire form and the case it was asked in.
-    pub fn name<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        bytes.get(HEADER..HEADER + self.name_length).unwrap_or_default()
+    /// Where the question ends; [`HEADER`] if there is none that can be sent back.
+    #[inline]
+    pub fn question_end(&self) -> usize {
+        match self.name_length {
+            0 => HEADER,
+            length => HEADER + usize::from(length) + 4,
+        }
     }
 
-    /// Where label `index` starts, counted from the start of the name; label `label_count` is the root.
-    pub fn label_offset(&self, index: usize) -> usize {
-        if index >= self.label_count {
-            return self.name_length.saturating_sub(1);
+    /// The question's name, in wire form and the case it was asked in.
+    #[inline]
+    pub fn name<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        bytes
+            .get(HEADER..HEADER + usize::from(self.name_length))
+            .unwrap_or_default()
+    }
+}
+
+/// Where each label of a name in wire form starts, the root's last.
+#[derive(Debug, Clone)]
+pub struct LabelStarts {
+    starts: [u8; LABELS_MAX + 1],
+    count: usize,
+}
+
+impl LabelStarts {
+    /// Of a whole name.
+    pub fn of(name: &[u8]) -> Self {
+        let mut labels = Self {
+            starts: [0; LABELS_MAX + 1],
+            count: 0,
+        };
+        let mut at = 0;
+        while let (Some(length), Some(slot), Ok(start)) =
+            (name.get(at), labels.starts.get_mut(labels.count), u8::try_from(at))
+        {
+            *slot = start;
+            if *length == 0 {
+                break;
+            }
+            labels.count += 1;
+            at += usize::from(*length) + 1;
         }
-        self.labels.get(index).map_or(0, |offset| usize::from(*offset))
+        labels
+    }
+
+    /// How many labels there are, without the root's.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Where a label starts; the root's is label [`LabelStarts::count`].
+    pub fn start(&self, label: usize) -> usize {
+        self.starts.get(label).map_or(0, |start| usize::from(*start))
     }
 }
 
@@ -202,7 +237,7 @@ pub fn parse(bytes: &[u8], key: &NameKey) -> Parsed {
         return malformed(parsed);
     }
     if [an1, an0, ns1, ns0, ar1, ar0] == [0; 6] {
-        return if bytes.len() == parsed.question_end {
+        return if bytes.len() == parsed.question_end() {
             parsed
         } else {
             malformed(parsed)
@@ -223,6 +258,7 @@ fn malformed(mut parsed: Parsed) -> Parsed {
 /// Reads the question; false if it is not one.
 #[inline]
 fn question(bytes: &[u8], key: &NameKey, parsed: &mut Parsed) -> bool {
+    let mut starts = [0u8; LABELS_MAX + 1];
     let mut at = HEADER;
     let mut count = 0;
     loop {
@@ -236,39 +272,34 @@ fn question(bytes: &[u8], key: &NameKey, parsed: &mut Parsed) -> bool {
         if length > LABEL_MAX {
             return false;
         }
-        let Some(slot) = parsed.labels.get_mut(count) else {
+        let (Some(slot), Ok(start)) = (starts.get_mut(count), u8::try_from(at - HEADER)) else {
             return false;
         };
-        let Ok(offset) = u8::try_from(at - HEADER) else {
-            return false;
-        };
-        *slot = offset;
+        *slot = start;
         count += 1;
         at += length + 1;
     }
     let end = at + 1;
-    if end - HEADER > NAME_MAX {
+    let Ok(name_length) = u8::try_from(end - HEADER) else {
         return false;
-    }
+    }; // NAME_MAX is 255
     let Some([t1, t0, c1, c0]) = bytes.get(end..).and_then(|rest| rest.first_chunk::<4>()) else {
         return false;
     };
     let mut hash = key.root();
-    for offset in parsed.labels.get(..count).unwrap_or_default().iter().rev() {
-        hash = key.child(hash, bytes, HEADER + usize::from(*offset));
+    for start in starts.get(..count).unwrap_or_default().iter().rev() {
+        hash = key.child(hash, bytes, HEADER + usize::from(*start));
     }
     parsed.hash = hash;
-    parsed.label_count = count;
-    parsed.name_length = end - HEADER;
+    parsed.name_length = name_length;
     parsed.qtype = RecordType(u16::from_be_bytes([*t1, *t0]));
     parsed.qclass = u16::from_be_bytes([*c1, *c0]);
-    parsed.question_end = end + 4;
     true
 }
 
 /// Walks the records after the question: only an OPT in the additional section means anything to us.
 fn records(bytes: &[u8], before: u32, additional: u16, mut parsed: Parsed) -> Parsed {
-    let mut at = parsed.question_end;
+    let mut at = parsed.question_end();
     for index in 0..before + u32::from(additional) {
         let Some(record) = record(bytes, at) else {
             return malformed(parsed);

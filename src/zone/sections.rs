@@ -77,9 +77,15 @@ pub fn compose<'a>(
     };
     let mut lookup = start;
     let mut chain: Vec<Name> = Vec::new();
+    let mut passed: Vec<&Name> = Vec::new();
     loop {
         let owner = match lookup {
-            Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) => owner,
+            // A chain that comes back to where it was has nothing new to say.
+            Lookup::Found(name, _) | Lookup::Wildcard(name, _) if passed.contains(&name) => break,
+            Lookup::Found(name, owner) | Lookup::Wildcard(name, owner) => {
+                passed.push(name);
+                owner
+            }
             Lookup::Outside => break,
             Lookup::Cut(cut, owner) => {
                 composer.referral(cut, owner, qtype, chain.is_empty());
@@ -99,7 +105,7 @@ pub fn compose<'a>(
             break;
         };
         // RFC 1034 4.3.2, 3a: go on with the name that the alias stands for, while it is ours.
-        if chain.len() == CHAIN_MAX || chain.contains(&target) || served_elsewhere(&target) {
+        if chain.len() == CHAIN_MAX || served_elsewhere(&target) {
             break;
         }
         lookup = zone.lookup(&target);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod cases;
+mod check_cases;
 mod daemon;
 mod decide;
 mod expect;

@@ -1,0 +1,200 @@
+//! From windrose.toml and the zones folder to checked models, with every fault of every file.
+//!
+//! This is the only reader of files; what they say is checked by the modules below, all files together, since what
+//! windrose.toml defines is known in every zone.
+
+mod files;
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use self::files::{Config, ZoneFile};
+use crate::config::Settings;
+use crate::diagnostic::Diagnostic;
+use crate::policy::build::Probes;
+use crate::policy::check;
+use crate::policy::model::Steering;
+use crate::policy::names::Scope;
+use crate::spec::file::{Origin, ZoneSpec};
+use crate::wire::name::Name;
+use crate::zone;
+use crate::zone::model::Zone;
+use crate::zone::roots::Roots;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The daemon's settings; the defaults where windrose.toml is faulty.
+    pub settings: Settings,
+    /// Whether windrose.toml itself (or the zones folder as a whole) is faulty, so that nothing should be served: then no zone is
+    /// given here.
+    pub unusable: bool,
+    /// The zones without a fault.
+    pub zones: Vec<Zone>,
+    /// The origins of the zones with one.
+    pub failed: Vec<Name>,
+    /// The pools and policies of windrose.toml and of the zones without a fault.
+    pub steering: Steering,
+    /// The probes of the same, by full name.
+    pub probes: Probes,
+    /// Every fault of every file, errors and warnings: windrose.toml first, then the zones in the order of their files' names; in
+    /// a file in the order of places.
+    pub faults: Vec<Diagnostic>,
+}
+
+/// Reads everything, as `serve` and `check` do. `config` is the `--config` flag; without it ./windrose.toml, then
+/// /etc/windrose/windrose.toml, then defaults.
+pub fn load(config: Option<&Path>) -> Loaded {
+    let mut config = Config::read(config);
+    let mut files = files::read_folder(&mut config);
+    files::one_file_an_origin(&mut files);
+
+    let mut scopes = vec![Scope {
+        origin: None,
+        spec: &config.spec.steering,
+        roots: Vec::new(),
+        faults: &mut config.faults,
+    }];
+    let mut read = Vec::new();
+    for file in &mut files {
+        let origin = file.origin().cloned();
+        let ZoneFile {
+            spec,
+            faults,
+            modified,
+            twice,
+            ..
+        } = file;
+        let owners = spec.records.owners.iter();
+        let roots = owners
+            .filter_map(|owner| Some(owner.steer.as_ref()?.name.value.as_str()))
+            .collect();
+        let serial = unix_time((*modified).max(config.modified));
+        scopes.push(Scope {
+            origin: origin.clone(),
+            spec: &spec.steering,
+            roots,
+            faults,
+        });
+        read.push(Read {
+            origin,
+            spec,
+            serial,
+            twice: *twice,
+        });
+    }
+
+    let checked = check::check(&mut scopes);
+    let mut loaded = Loaded {
+        settings: config.settings,
+        ..Loaded::default()
+    };
+    let mut served = vec![true];
+    for (scope, read) in (1..).zip(&read) {
+        let zone = scopes
+            .get_mut(scope)
+            .and_then(|of_zone| read.check(&checked.roots(scope), of_zone));
+        served.push(zone.is_some());
+        match zone {
+            Some(zone) => loaded.zones.push(zone),
+            None => loaded
+                .failed
+                .extend(read.origin.clone().filter(|origin| !loaded.failed.contains(origin))),
+        }
+    }
+    if scopes.iter().all(|scope| scope.faults.errors() == 0) {
+        checked.tell_unused(&mut scopes);
+    }
+    if scopes.first().is_some_and(|shared| shared.faults.errors() > 0) {
+        loaded.unusable = true;
+        loaded.zones.clear();
+    } else {
+        (loaded.steering, loaded.probes) = checked.build(&scopes, &served);
+    }
+    loaded.faults = config.faults.into_sorted();
+    loaded
+        .faults
+        .extend(files.into_iter().flat_map(|file| file.faults.into_sorted()));
+    loaded
+}
+
+/// A zone file that was read.
+struct Read<'f> {
+    origin: Option<Name>,
+    spec: &'f ZoneSpec,
+    /// The serial number if the file gives none.
+    serial: u32,
+    twice: bool,
+}
+
+impl Read<'_> {
+    /// Checks the zone; gives it if there is no error in its file.
+    fn check(&self, roots: &Roots, scope: &mut Scope<'_>) -> Option<Zone> {
+        let origin = self.origin.as_ref()?;
+        if self.spec.broken || matches!(self.spec.origin, Origin::Poisoned) {
+            return None;
+        }
+        let zone = zone::check::check(self.spec, origin, self.serial, roots, scope.faults);
+        (scope.faults.errors() == 0 && !self.twice).then_some(zone)
+    }
+}
+
+/// Seconds since 1970, as a serial number: the time of the newest input file.
+fn unix_time(time: SystemTime) -> u32 {
+    // Serial numbers wrap (RFC 1982); the first time is in 2106.
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::code::RecordType;
+
+    /// Loads files from a folder of their own.
+    fn load_files(files: &[(&str, &str)]) -> Loaded {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("zones")).unwrap();
+        for (path, text) in files {
+            std::fs::write(folder.path().join(path), text).unwrap();
+        }
+        std::fs::write(folder.path().join("windrose.toml"), "").unwrap();
+        load(Some(&folder.path().join("windrose.toml")))
+    }
+
+    #[test]
+    fn a_zone_is_read_whole() {
+        let text = r#"
+[zone]
+ttl = "1m"
+[soa]
+rname = "dns@example.net"
+[records]
+"@".NS = ["ns1", "ns2.example.net."]
+"@".MX = { data = "10 mail", ttl = "1d" }
+ns1.A = "192.0.2.1"
+mail = { A = "192.0.2.25", TXT = "v=spf1 -all", ttl = "1h" }
+sub.NS = "ns.sub"
+"ns.sub".A = "192.0.2.3"
+"#;
+        let loaded = load_files(&[("zones/gtm.example.com.toml", text)]);
+        assert_eq!(
+            loaded.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [""; 0]
+        );
+        let zone = &loaded.zones[0];
+        let name = |text| Name::parse(text, Some(&zone.origin)).unwrap();
+        assert_eq!(zone.origin.to_string(), "gtm.example.com.");
+        assert_eq!(
+            (zone.soa.mname.clone(), zone.soa.rname.to_string()),
+            (name("ns1"), "dns.example.net.".into())
+        );
+        assert!(zone.soa.serial > 1_700_000_000);
+        let ttl = |owner, rtype| zone.owners[&name(owner)].rrsets[&rtype].ttl;
+        assert_eq!(ttl("@", RecordType::SOA), 3_600);
+        assert_eq!(ttl("@", RecordType::NS), 60);
+        assert_eq!(ttl("@", RecordType::MX), 86_400);
+        assert_eq!(ttl("mail", RecordType::TXT), 3_600);
+        assert_eq!(zone.owners.len(), 5);
+    }
+}

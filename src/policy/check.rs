@@ -1,0 +1,475 @@
+//! From what files define to pools and policies: names resolved, circles told, and what must hold for members and roots.
+//!
+//! All files are checked together, since a zone's policies may name what windrose.toml defines. Facts are worked out from the
+//! members up; where a fault hides one, nothing is concluded from it.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
+use super::backends::{self, Sort};
+use super::model::{self, Location};
+use super::names::{Content, Draft, Names, Scope, Things};
+use super::order::order;
+use crate::spec::places::{LocationSpec, looks_like_network, network};
+use crate::spec::policies::{ChooseSpec, PolicySpec};
+use crate::spec::pools::{self, PoolSpec, RootSpec};
+use crate::spec::probes::ProbeSpec;
+use crate::spec::reader::did_you_mean;
+use crate::spec::rules::RuleSpec;
+use crate::spec::steering::Point;
+use crate::spec::{At, Faults};
+use crate::zone::roots::{RootFacts, Roots};
+
+// What a file may say is what the model can hold.
+const _: () = assert!(pools::WEIGHT_MAX == model::WEIGHT_MAX && pools::MEMBERS_MAX == model::MEMBERS_MAX);
+const _: () = assert!(pools::ANSWERS_MAX as usize == model::ANSWERS_MAX);
+
+/// The words that `fallback` knows beside names of pools.
+pub(super) const FALLBACK_WORDS: [&str; 3] = ["all", "last", "servfail"];
+
+/// Pools and policies of all files, checked together.
+#[derive(Debug)]
+pub struct Checked<'s> {
+    pub(super) drafts: Vec<Draft<'s>>,
+    pub(super) names: Names<'s>,
+    /// What was concluded, by draft.
+    pub(super) facts: Vec<Facts>,
+    /// The drafts, members first.
+    pub(super) order: Vec<usize>,
+}
+
+/// What is concluded of a pool or policy.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    /// Where it is.
+    pub(super) location: Option<Location>,
+    /// Its probes: the scope that defines each, and its name.
+    pub(super) probes: Vec<(usize, String)>,
+    /// The pool that serves when nothing is usable.
+    pub(super) fallback: Option<usize>,
+    /// For rules: the networks of each.
+    pub(super) networks: Vec<Vec<IpNet>>,
+    /// What its pools hold.
+    sort: Sort,
+    /// Whether some pool beneath it, or it itself, has a location.
+    located: bool,
+    /// Whether what is said here is all there is to it.
+    known: bool,
+    /// Whether a record names it.
+    is_root: bool,
+    /// What the roots above it hold, itself among them; empty if no record leads here.
+    above: Sort,
+    in_use: bool,
+    /// Whether anything names it.
+    is_named: bool,
+}
+
+/// Checks the definitions of all files; the first is windrose.toml.
+pub fn check<'s>(scopes: &mut [Scope<'s>]) -> Checked<'s> {
+    let (names, mut drafts) = Names::collect(scopes);
+    let locations = Things::collect("location", scopes, |spec| &spec.locations);
+    let networks = Things::collect("network", scopes, |spec| &spec.networks);
+    let probes = Things::collect("probe", scopes, |spec| &spec.probes);
+    let edges = resolve_members(&mut drafts, &names, scopes);
+    let order = order(&edges);
+    for circle in &order.circles {
+        tell_circle(circle, &mut drafts, scopes);
+    }
+    let mut checker = Checker {
+        drafts: &drafts,
+        edges: &edges,
+        names: &names,
+        facts: vec![Facts::default(); drafts.len()],
+    };
+    for &at in &order.nodes {
+        let Some(scope) = scopes.get_mut(drafts[at].scope) else {
+            continue;
+        };
+        match drafts[at].content {
+            Content::Pool(pool) => checker.pool(at, pool, scope, &locations, &probes),
+            Content::Policy(policy) => checker.policy(at, policy, scope, &locations, &networks),
+        }
+        checker.fallback(at, scope.faults);
+    }
+    checker.use_from_roots(scopes, &order.nodes);
+    for (at, draft) in drafts.iter().enumerate() {
+        if let Some(scope) = scopes.get_mut(draft.scope) {
+            checker.at_root(at, scope.faults);
+            checker.without_locations(at, scope.faults);
+        }
+    }
+    let facts = checker.facts;
+    Checked {
+        drafts,
+        names,
+        facts,
+        order: order.nodes,
+    }
+}
+
+/// What each policy names, by draft, in the order written; what it names in vain poisons it.
+fn resolve_members(drafts: &mut [Draft<'_>], names: &Names<'_>, scopes: &mut [Scope<'_>]) -> Vec<Vec<usize>> {
+    let mut edges = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let mut targets = Vec::new();
+        if let (Content::Policy(policy), Some(scope)) = (draft.content, scopes.get_mut(draft.scope)) {
+            for name in policy.uses() {
+                match names.find(draft.scope, &name.value) {
+                    Some(target) => targets.push(target),
+                    None => {
+                        draft.poisoned = true;
+                        tell_unknown(draft.scope, name, names, scope.faults);
+                    }
+                }
+            }
+        }
+        edges.push(targets);
+    }
+    edges
+}
+
+fn tell_unknown(scope: usize, name: &At<String>, names: &Names<'_>, faults: &mut Faults) {
+    if !names.may_be_hidden(scope) {
+        let hint = did_you_mean(&name.value, names.known(scope).into_keys());
+        faults.error_hint(
+            &name.span,
+            format!("no pool or policy is called `{}`", name.value),
+            hint,
+        );
+    }
+}
+
+fn tell_circle(circle: &[(usize, usize)], drafts: &mut [Draft<'_>], scopes: &mut [Scope<'_>]) {
+    let Some(&(first, edge)) = circle.first() else { return };
+    let mut way: Vec<&str> = circle
+        .iter()
+        .map(|(node, _)| drafts[*node].name.value.as_str())
+        .collect();
+    way.push(&drafts[first].name.value);
+    let message = format!("policies lead back to themselves: {}", way.join(" > "));
+    if let (Content::Policy(policy), Some(scope)) = (drafts[first].content, scopes.get_mut(drafts[first].scope)) {
+        // An unknown name makes no edge, and then the place is found by name.
+        let next = circle.get(1).map_or(first, |(node, _)| *node);
+        let place = policy.uses().find(|name| name.value == drafts[next].name.value);
+        let place = place
+            .or_else(|| policy.uses().nth(edge))
+            .map_or(&drafts[first].name.span, |name| &name.span);
+        scope.faults.error_hint(
+            place,
+            message,
+            "members are pools, or policies that do not lead back".to_owned(),
+        );
+    }
+    for &(node, _) in circle {
+        drafts[node].poisoned = true;
+    }
+}
+
+struct Checker<'c, 's> {
+    drafts: &'c [Draft<'s>],
+    edges: &'c [Vec<usize>],
+    names: &'c Names<'s>,
+    facts: Vec<Facts>,
+}
+
+type Locations<'s> = Things<'s, Option<Point>>;
+
+impl<'s> Checker<'_, 's> {
+    fn pool(
+        &mut self,
+        at: usize,
+        pool: &PoolSpec,
+        scope: &mut Scope<'s>,
+        locations: &Locations<'s>,
+        probes: &Things<'s, ProbeSpec>,
+    ) {
+        let (before, index) = (scope.faults.errors(), self.drafts[at].scope);
+        let sort = backends::check(pool, scope.origin.as_ref(), scope.faults);
+        let location = self.location(at, pool.location.as_ref(), locations, scope.faults);
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::new();
+        for name in &pool.probes {
+            if !seen.insert(&name.value) {
+                scope
+                    .faults
+                    .error(&name.span, format!("the probe `{}` is given twice", name.value));
+            }
+            let probe = probes.find(index, name, scope.faults);
+            found.extend(probe.map(|(scope, probe)| (scope, probe.name.value.clone())));
+        }
+        self.facts[at] = Facts {
+            location,
+            probes: found,
+            sort,
+            located: pool.location.is_some(),
+            known: !self.drafts[at].poisoned && scope.faults.errors() == before,
+            ..Facts::default()
+        };
+    }
+
+    fn policy(
+        &mut self,
+        at: usize,
+        policy: &PolicySpec,
+        scope: &mut Scope<'s>,
+        locations: &Locations<'s>,
+        networks: &Things<'s, Vec<IpNet>>,
+    ) {
+        let (before, index) = (scope.faults.errors(), self.drafts[at].scope);
+        let location = self.location(at, policy.location.as_ref(), locations, scope.faults);
+        if policy.choose == Some(ChooseSpec::Nearest) {
+            self.members_have_locations(at, policy, scope.faults);
+        }
+        let networks = policy
+            .rules
+            .iter()
+            .map(|rule| rule_networks(index, rule, networks, scope.faults))
+            .collect();
+        let members = || self.edges[at].iter().map(|member| &self.facts[*member]);
+        let located_beneath = members().any(|member| member.located);
+        self.facts[at] = Facts {
+            location,
+            networks,
+            sort: members().fold(Sort::default(), |sum, member| sum.or(member.sort)),
+            located: located_beneath,
+            known: !self.drafts[at].poisoned && scope.faults.errors() == before && members().all(|member| member.known),
+            ..Facts::default()
+        };
+    }
+
+    fn location(
+        &self,
+        at: usize,
+        spec: Option<&LocationSpec>,
+        locations: &Locations<'s>,
+        faults: &mut Faults,
+    ) -> Option<Location> {
+        let [latitude, longitude] = match spec? {
+            LocationSpec::Point(point) => *point,
+            LocationSpec::Named(name) => locations.find(self.drafts[at].scope, name, faults)?.1.content?,
+        };
+        Some(Location { latitude, longitude })
+    }
+
+    /// Contract, rule 3: the distance to a policy is that to its own location, or the least over all pools beneath it.
+    fn members_have_locations(&self, at: usize, policy: &PolicySpec, faults: &mut Faults) {
+        for member in &policy.members {
+            let Some(target) = self.names.find(self.drafts[at].scope, &member.name.value) else {
+                continue;
+            };
+            let facts = &self.facts[target];
+            let own = match self.drafts[target].content {
+                Content::Pool(_) => false,
+                Content::Policy(policy) => policy.location.is_some(),
+            };
+            if facts.known && !facts.located && !own {
+                faults.error_hint(
+                    &member.name.span,
+                    format!(
+                        "`{}` has no location: it cannot be nearest to anyone",
+                        member.name.value
+                    ),
+                    "give it `location = [latitude, longitude]`".to_owned(),
+                );
+            }
+        }
+    }
+
+    fn root_spec(&self, at: usize) -> &'s RootSpec {
+        match self.drafts[at].content {
+            Content::Pool(pool) => &pool.root,
+            Content::Policy(policy) => &policy.root,
+        }
+    }
+
+    /// The pool that a `fallback` names.
+    fn fallback(&mut self, at: usize, faults: &mut Faults) {
+        let Some(name) = &self.root_spec(at).fallback else {
+            return;
+        };
+        if FALLBACK_WORDS.contains(&name.value.as_str()) {
+            return;
+        }
+        let scope = self.drafts[at].scope;
+        match self.names.find(scope, &name.value) {
+            Some(target) if matches!(self.drafts[target].content, Content::Pool(_)) => {
+                self.facts[at].fallback = Some(target);
+            }
+            Some(_) => {
+                let message = format!("`{}` is a policy: a fallback is a pool", name.value);
+                faults.error_hint(
+                    &name.span,
+                    message,
+                    "or one of \"all\", \"last\", \"servfail\"".to_owned(),
+                );
+            }
+            None if self.names.may_be_hidden(scope) => {}
+            None => {
+                let known = self.names.known(scope);
+                let pools = known
+                    .into_iter()
+                    .filter(|(_, at)| matches!(self.drafts[*at].content, Content::Pool(_)));
+                let hint = did_you_mean(
+                    &name.value,
+                    FALLBACK_WORDS.into_iter().chain(pools.map(|(name, _)| name)),
+                );
+                let hint = hint.unwrap_or_else(|| "\"all\", \"last\", \"servfail\", or the name of a pool".to_owned());
+                faults.error_hint(&name.span, format!("no pool is called `{}`", name.value), hint);
+            }
+        }
+    }
+
+    /// Follows records to the roots that they name, and roots to what is beneath them.
+    fn use_from_roots(&mut self, scopes: &[Scope<'_>], order: &[usize]) {
+        for (index, scope) in scopes.iter().enumerate() {
+            for at in scope.roots.iter().filter_map(|root| self.names.find(index, root)) {
+                self.facts[at].is_root = true;
+                self.facts[at].is_named = true;
+            }
+        }
+        // A policy comes before its members in the order turned round, so that all above a node is known when it is met.
+        for &at in order.iter().rev() {
+            if self.facts[at].is_root {
+                self.facts[at].in_use = true;
+                self.facts[at].above = self.facts[at].above.or(self.facts[at].sort);
+            }
+            let Facts {
+                above,
+                in_use,
+                fallback,
+                ..
+            } = self.facts[at];
+            for &member in &self.edges[at] {
+                let member = &mut self.facts[member];
+                member.is_named = true;
+                member.in_use |= in_use;
+                member.above = member.above.or(above);
+            }
+            if let Some(pool) = fallback {
+                self.facts[pool].is_named = true;
+            }
+        }
+    }
+
+    /// Contract, rule 2: some client must never get NODATA alone.
+    fn at_root(&self, at: usize, faults: &mut Faults) {
+        let facts = &self.facts[at];
+        if !facts.known {
+            return;
+        }
+        let below_the_root_only = facts.is_named && !facts.is_root;
+        if let Some(pool) = facts
+            .fallback
+            .filter(|pool| !below_the_root_only && self.facts[*pool].known)
+            && let Some(name) = &self.root_spec(at).fallback
+            && let Some(family) = lacks(self.facts[pool].sort, facts.sort)
+        {
+            let message = format!(
+                "the fallback pool `{}` has no {family}, which `{}` has",
+                name.value, self.drafts[at].name.value
+            );
+            let hint = "some clients would get no data, and their resolvers would keep that for all".to_owned();
+            faults.error_hint(&name.span, message, hint);
+        }
+        if let Content::Policy(policy) = self.drafts[at].content {
+            let targets = policy
+                .rules
+                .iter()
+                .filter_map(|rule| rule.target.as_ref())
+                .chain(&policy.otherwise);
+            for name in targets {
+                let target = self.names.find(self.drafts[at].scope, &name.value);
+                if let Some(family) = target.and_then(|target| lacks(self.facts[target].sort, facts.above)) {
+                    let message = format!("`{}` has no {family}, which other members have", name.value);
+                    let hint = format!("clients sent there are passed on for {family}");
+                    faults.warning_hint(&name.span, message, hint);
+                }
+            }
+        }
+    }
+
+    /// What this version cannot do yet.
+    fn without_locations(&self, at: usize, faults: &mut Faults) {
+        let (draft, facts) = (&self.drafts[at], &self.facts[at]);
+        let Content::Policy(policy) = draft.content else { return };
+        if !facts.in_use || !facts.known {
+            return;
+        }
+        let what = match policy.choose {
+            Some(ChooseSpec::Rules) => "every client gets `otherwise`",
+            Some(ChooseSpec::Nearest) => "members are tried in the order written",
+            _ => return,
+        };
+        let message = format!("this version has no location data: in `{}` {what}", draft.name.value);
+        faults.warning_hint(&draft.name.span, message, None);
+    }
+}
+
+/// The networks of a rule; a name stands for a list of them.
+fn rule_networks<'s>(
+    scope: usize,
+    rule: &RuleSpec,
+    networks: &Things<'s, Vec<IpNet>>,
+    faults: &mut Faults,
+) -> Vec<IpNet> {
+    let mut list = Vec::new();
+    for written in &rule.network {
+        if looks_like_network(&written.value) {
+            list.extend(network(written, faults));
+        } else if let Some((_, named)) = networks.find(scope, written, faults) {
+            list.extend(&named.content);
+        }
+    }
+    list
+}
+
+/// A family that `needed` has and `sort` has not.
+fn lacks(sort: Sort, needed: Sort) -> Option<&'static str> {
+    let pairs = sort.families().into_iter().zip(needed.families());
+    pairs
+        .into_iter()
+        .find(|((_, has), (_, needs))| *needs && !has)
+        .map(|((family, _), _)| family)
+}
+
+impl Checked<'_> {
+    /// What records of a scope may name.
+    pub fn roots(&self, scope: usize) -> Roots {
+        let facts = |(name, at): (&str, usize)| {
+            let facts = &self.facts[at];
+            let by_fallback = facts.fallback.map_or(Some(false), |pool| self.by_host(pool));
+            let answers_by_host = self.by_host(at).and_then(|by_host| Some(by_host || by_fallback?));
+            (
+                name.to_owned(),
+                RootFacts {
+                    full_name: self.drafts[at].full_name.clone(),
+                    answers_by_host,
+                },
+            )
+        };
+        let known = self.names.known(scope).into_iter().map(facts).collect();
+        Roots {
+            known,
+            incomplete: self.names.may_be_hidden(scope),
+        }
+    }
+
+    fn by_host(&self, at: usize) -> Option<bool> {
+        self.facts[at].known.then_some(self.facts[at].sort.hosts)
+    }
+
+    /// Tells the pools and policies that nothing names. Only where there is no error: a name may be misspelled.
+    pub fn tell_unused(&self, scopes: &mut [Scope<'_>]) {
+        for (draft, _) in self.drafts.iter().zip(&self.facts).filter(|(_, facts)| !facts.is_named) {
+            let what = match draft.content {
+                Content::Pool(_) => "pool",
+                Content::Policy(_) => "policy",
+            };
+            if let Some(scope) = scopes.get_mut(draft.scope) {
+                let message = format!("nothing uses the {what} `{}`", draft.name.value);
+                scope.faults.warning_hint(&draft.name.span, message, None);
+            }
+        }
+    }
+}

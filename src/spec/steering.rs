@@ -1,0 +1,108 @@
+//! What a file defines beside records or settings: pools, policies, probes, locations and networks, each known by its name.
+
+use ipnet::IpNet;
+
+use super::policies::{self, PolicySpec};
+use super::pools::{self, PoolSpec};
+use super::probes::{self, ProbeSpec};
+use super::reader::{Entry, Table};
+use super::value::Value;
+use super::{At, Faults, places};
+
+/// The tables that [`SteeringSpec::read`] reads.
+pub const TABLES: &[&str] = &["pools", "policies", "probes", "locations", "networks"];
+
+/// What a file defines.
+#[derive(Debug, Clone, Default)]
+pub struct SteeringSpec {
+    /// Pools, in the order written; and so the others.
+    pub pools: Vec<Named<PoolSpec>>,
+    /// Policies.
+    pub policies: Vec<Named<PolicySpec>>,
+    /// Probes.
+    pub probes: Vec<Named<ProbeSpec>>,
+    /// Points on the Earth: latitude and longitude.
+    pub locations: Vec<Named<Option<Point>>>,
+    /// Lists of networks.
+    pub networks: Vec<Named<Vec<IpNet>>>,
+    /// Whether definitions are missing here because of a fault: then a name that is unknown may be one of theirs.
+    pub incomplete: bool,
+}
+
+/// Latitude and longitude, in degrees.
+pub type Point = [f64; 2];
+
+/// A definition and its name.
+#[derive(Debug, Clone)]
+pub struct Named<T> {
+    /// The name.
+    pub name: At<String>,
+    /// What could be read of the definition.
+    pub content: T,
+    /// Whether something of it is faulty.
+    pub poisoned: bool,
+}
+
+impl SteeringSpec {
+    /// Reads one of [`TABLES`].
+    pub fn read(&mut self, entry: &Entry<'_>, faults: &mut Faults) {
+        let Some(table) = entry.value.table(faults) else {
+            self.incomplete = true;
+            return;
+        };
+        let all_named = match entry.key {
+            "pools" => each(&table, &mut self.pools, faults, |value, _, faults| {
+                pools::read(value, faults)
+            }),
+            "policies" => each(&table, &mut self.policies, faults, policies::read),
+            "probes" => each(&table, &mut self.probes, faults, |value, _, faults| {
+                probes::read(value, faults)
+            }),
+            "locations" => each(&table, &mut self.locations, faults, |value, _, faults| {
+                places::point(value, faults)
+            }),
+            _ => each(&table, &mut self.networks, faults, |value, _, faults| {
+                places::networks(value, faults)
+            }),
+        };
+        self.incomplete |= !all_named;
+    }
+}
+
+/// Reads every definition of a table. Gives whether all of them have a name that can be one.
+fn each<T>(
+    table: &Table<'_>,
+    into: &mut Vec<Named<T>>,
+    faults: &mut Faults,
+    read: impl Fn(Value<'_>, &str, &mut Faults) -> T,
+) -> bool {
+    let mut all_named = true;
+    for entry in &table.entries {
+        let before = faults.errors();
+        let named = check_name(entry, faults);
+        all_named &= named;
+        let content = read(entry.value, entry.key, faults);
+        into.push(Named {
+            name: At::new(entry.key.to_owned(), entry.key_span.clone()),
+            content,
+            poisoned: faults.errors() > before,
+        });
+    }
+    all_named
+}
+
+/// A full name is `ORIGIN/NAME`, and `POOL/BACKEND` names a backend: so a name has no slash, and nothing that a shell or a log
+/// line would cut.
+fn check_name(entry: &Entry<'_>, faults: &mut Faults) -> bool {
+    let good = good_name(entry.key);
+    if !good {
+        let message = format!("`{}` is no name", entry.key);
+        faults.error_hint(&entry.key_span, message, "a name has no spaces and no slash".to_owned());
+    }
+    good
+}
+
+/// Whether a text can be the name of a pool, policy, probe, location, network or backend.
+pub fn good_name(name: &str) -> bool {
+    !name.is_empty() && !name.chars().any(|c| c == '/' || c.is_whitespace() || c.is_control())
+}
