@@ -77,6 +77,7 @@ pub fn compose<'a>(
     };
     let mut lookup = start;
     let mut chain: Vec<Name> = Vec::new();
+    let mut passed: Vec<&ZoneOwner> = Vec::new();
     loop {
         let owner = match lookup {
             Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) => owner,
@@ -94,12 +95,17 @@ pub fn compose<'a>(
                 break;
             }
         };
+        // Aliases that lead back to one of them end here: no record stands twice. A wildcard's alias always does, whatever the name.
+        if passed.iter().any(|before| std::ptr::eq(*before, owner)) {
+            break;
+        }
+        passed.push(owner);
         let name = chain.last().cloned();
         let Some(target) = composer.at_owner(owner, name.as_ref(), qtype, reach) else {
             break;
         };
         // RFC 1034 4.3.2, 3a: go on with the name that the alias stands for, while it is ours.
-        if chain.len() == CHAIN_MAX || chain.contains(&target) || served_elsewhere(&target) {
+        if chain.len() == CHAIN_MAX || served_elsewhere(&target) {
             break;
         }
         lookup = zone.lookup(&target);
@@ -277,6 +283,72 @@ impl Sections<'_> {
             answer_end: 0,
             authority_end: 0,
             steer: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zone::model::{RRset, Soa};
+
+    fn name(text: &str) -> Name {
+        Name::parse(text, None).unwrap()
+    }
+
+    fn zone(aliases: &[(&str, &str)]) -> Zone {
+        let alias = |target: &str| RRset {
+            ttl: 300,
+            rdata: vec![name(target).wire().into()],
+        };
+        let owner = |target| ZoneOwner {
+            rrsets: [(RecordType::CNAME, alias(target))].into(),
+            steer: None,
+        };
+        let owners = aliases.iter().map(|(from, to)| (name(from), owner(to)));
+        Zone {
+            origin: name("example."),
+            path: "".into(),
+            soa: Soa {
+                mname: name("ns.example."),
+                rname: name("hostmaster.example."),
+                serial: 1,
+                refresh: 2,
+                retry: 3,
+                expire: 4,
+                minimum: 5,
+                ttl: 6,
+            },
+            owners: owners.collect(),
+        }
+    }
+
+    #[test]
+    fn aliases_in_a_circle_are_told_once_each() {
+        let aliases = [
+            ("a.example.", "b.example."),
+            ("b.example.", "a.example."),
+            ("c.example.", "c.example."),
+        ];
+        let zone = zone(&[&aliases[..], &[("*.w.example.", "x.w.example.")]].concat());
+        for (asked, answers) in [
+            ("a.example.", 2),
+            ("c.example.", 1),
+            ("x.w.example.", 1),
+            ("y.w.example.", 1),
+        ] {
+            let asked = name(asked);
+            let mut writer = Writer::after_question(&asked, 0);
+            let none = |_: &Steer| Reach::default();
+            let sections = compose(
+                &zone,
+                zone.lookup(&asked),
+                RecordType::A,
+                &none,
+                &|_| false,
+                &mut writer,
+            );
+            assert_eq!((sections.answers, sections.authorities), (answers, 0), "{asked}");
         }
     }
 }
