@@ -6,7 +6,7 @@ use super::names::{NONE, NamesBuilder, OwnerKind};
 use super::tail::{Entry, Shape, Tail, Tails};
 use super::{Image, Options, SteeredBy, ZoneInfo};
 use crate::policy::Family;
-use crate::policy::model::{NodeId, NodeKind, Steering, Target};
+use crate::policy::model::{Fallback, Node, NodeId, NodeKind, Steering, Target};
 use crate::policy::tree::Forest;
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
@@ -93,7 +93,12 @@ impl Compiler<'_> {
                 _ => false,
             };
             let elsewhere = self.served_elsewhere(zone, name);
-            if elsewhere && !(is_cut && self.origins.contains(name)) {
+            let above = name.parent().filter(|_| *name != zone.origin);
+            let is_parents_cut = is_cut
+                && self.origins.contains(name)
+                && above.is_some_and(|above| !self.served_elsewhere(zone, &above));
+            if elsewhere && !is_parents_cut {
+                self.empty_non_terminals(zone, index, name, &mut known);
                 continue;
             }
             let lower = name.to_lowercase();
@@ -137,8 +142,12 @@ impl Compiler<'_> {
         let mut at = name.parent();
         while let Some(name) = at.filter(|name| name.is_at_or_below(&zone.origin)) {
             // Owners come before those below them.
-            if zone.owners.contains_key(&name) || known.contains_key(&name) || self.served_elsewhere(zone, &name) {
+            if zone.owners.contains_key(&name) || known.contains_key(&name) {
                 return;
+            }
+            if self.served_elsewhere(zone, &name) {
+                at = name.parent();
+                continue;
             }
             let id = self.names.add(name.to_lowercase().wire(), OwnerKind::Node, index);
             at = name.parent();
@@ -275,22 +284,23 @@ impl Compiler<'_> {
     }
 }
 
-/// For each node whether some pool below it holds host names. Members come before the policies that name them.
+/// For each node whether it may hand out a host name as a root: whether some pool below it holds one, or its fallback does, which counts
+/// at the root only. Members come before the policies that name them.
 fn reaches_host(steering: &Steering) -> Vec<bool> {
-    let mut hosts: Vec<bool> = Vec::with_capacity(steering.nodes.len());
+    let mut holds: Vec<bool> = Vec::with_capacity(steering.nodes.len());
     for node in &steering.nodes {
-        let own = match &node.kind {
+        holds.push(match &node.kind {
             NodeKind::Pool(pool) => pool
                 .backends
                 .iter()
                 .any(|backend| matches!(backend.target, Target::Host(_))),
-            NodeKind::Policy(policy) => policy.members.iter().any(|member| hosts[member.node.0 as usize]),
-        };
-        let fallback = match node.root.fallback {
-            crate::policy::model::Fallback::Pool(pool) => hosts.get(pool.0 as usize).copied().unwrap_or(false),
-            _ => false,
-        };
-        hosts.push(own || fallback);
+            NodeKind::Policy(policy) => policy.members.iter().any(|member| holds[member.node.0 as usize]),
+        });
     }
-    hosts
+    let fallback = |node: &Node| match node.root.fallback {
+        Fallback::Pool(pool) => holds.get(pool.0 as usize).copied().unwrap_or(false),
+        Fallback::All | Fallback::Last | Fallback::Servfail => false,
+    };
+    let nodes = steering.nodes.iter().zip(&holds);
+    nodes.map(|(node, holds)| *holds || fallback(node)).collect()
 }
