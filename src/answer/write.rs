@@ -265,6 +265,12 @@ fn steered(
                 .tails
                 .copy(negative, shift, &mut response.octets[start..start + plan.length]);
         }
+        // An answer without any record would say that there are none.
+        Steered::TooLong => {
+            plan.flags |= TC;
+            plan.counts = [0; 3];
+            plan.length = 0;
+        }
         Steered::Servfail => {
             plan.rcode = Rcode::SERVFAIL;
             plan.flags = 0;

@@ -71,3 +71,15 @@ fn a_fallback_below_the_root_does_not_make_other_types_depend_on_clients() {
     // NODATA is the same for all: scope 0.
     assert_eq!(message.opt.unwrap().options[0].1[3], 0);
 }
+
+/// A steered answer is cut to what fits, but no records at all would be NODATA.
+#[test]
+fn a_steered_answer_of_which_nothing_fits_is_truncated() {
+    let mut steering = Steering::default();
+    let long = format!("{0}.{0}.{0}.{0}.", "x".repeat(60));
+    pool(&mut steering, "far", &long);
+    let zone = zone("a.", &[&format!("{}.a. steer far", long.trim_end_matches('.'))]);
+    let message = ask(&[zone], steering, &query(&format!("{long}a."), RecordType::A));
+    assert_eq!(message.flags & 0x0200, 0x0200);
+    assert!(message.sections[0].is_empty());
+}
