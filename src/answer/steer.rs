@@ -38,6 +38,8 @@ pub(super) enum Steered {
     NoData,
     /// Nothing is usable.
     Servfail,
+    /// Not one record fits.
+    TooLong,
 }
 
 impl Asked {
@@ -71,7 +73,7 @@ impl Asked {
     }
 }
 
-/// Decides and writes the records to `target`, as many as fit: a steered answer is never cut with TC.
+/// Decides and writes the records to `target`, as many as fit: a steered answer is cut without TC, but not to nothing.
 #[inline]
 pub(super) fn write(
     asked: &Asked,
@@ -124,7 +126,7 @@ pub(super) fn write(
             let data = host.wire();
             let fixed = [o1, o0, r1, r0, c1, c0, t3, t2, t1, t0, 0, data.len() as u8];
             let Some(record) = target.get_mut(..fixed.len() + data.len()) else {
-                break;
+                return Steered::TooLong;
             };
             let (head, tail) = record.split_at_mut(fixed.len());
             head.copy_from_slice(&fixed);
@@ -151,5 +153,8 @@ pub(super) fn write(
             count += 1;
         }
     }
-    Steered::Records { count, length: at }
+    match count {
+        0 => Steered::TooLong,
+        _ => Steered::Records { count, length: at },
+    }
 }

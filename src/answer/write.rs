@@ -261,7 +261,7 @@ fn steered(
             let alias_at = parsed.question_end() + plan.length;
             plan.counts[0] += 1;
             plan.length += length;
-            if let Some(entry) = image.onward(pool, backend, parsed.qtype) {
+            if let Some(entry) = image.onward(pool, backend, image.names.owner(found.owner).zone, parsed.qtype) {
                 onward(parsed, entry, alias_at, length, room, image, response, plan);
             }
         }
@@ -279,6 +279,12 @@ fn steered(
                 .tails
                 .copy(negative, shift, &mut response.octets[start..start + plan.length]);
         }
+        // An answer without any record would say that there are none.
+        Steered::TooLong => {
+            plan.flags |= TC;
+            plan.counts = [0; 3];
+            plan.length = 0;
+        }
         Steered::Servfail => {
             plan.rcode = Rcode::SERVFAIL;
             plan.flags = 0;
@@ -289,7 +295,7 @@ fn steered(
     }
 }
 
-/// What follows a CNAME whose target is one of our names (RFC 1034 4.3.2, 3a), if it fits whole: the resolver can ask for it.
+/// What follows a CNAME whose target is a name of the same zone (RFC 1034 4.3.2, 3a), if it fits whole: the resolver can ask for it.
 #[cold]
 #[allow(clippy::too_many_arguments)] // As above.
 fn onward(

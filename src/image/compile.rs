@@ -100,7 +100,12 @@ impl Compiler<'_> {
                 _ => false,
             };
             let elsewhere = self.served_elsewhere(zone, name);
-            if elsewhere && !(is_cut && self.origins.contains(name)) {
+            let above = name.parent().filter(|_| *name != zone.origin);
+            let is_parents_cut = is_cut
+                && self.origins.contains(name)
+                && above.is_some_and(|above| !self.served_elsewhere(zone, &above));
+            if elsewhere && !is_parents_cut {
+                self.empty_non_terminals(zone, index, name, &mut known);
                 continue;
             }
             let lower = name.to_lowercase();
@@ -144,8 +149,12 @@ impl Compiler<'_> {
         let mut at = name.parent();
         while let Some(name) = at.filter(|name| name.is_at_or_below(&zone.origin)) {
             // Owners come before those below them.
-            if zone.owners.contains_key(&name) || known.contains_key(&name) || self.served_elsewhere(zone, &name) {
+            if zone.owners.contains_key(&name) || known.contains_key(&name) {
                 return;
+            }
+            if self.served_elsewhere(zone, &name) {
+                at = name.parent();
+                continue;
             }
             let id = self.names.add(name.to_lowercase().wire(), OwnerKind::Node, index);
             at = name.parent();
@@ -260,18 +269,19 @@ impl Compiler<'_> {
             let NodeKind::Pool(model) = &node.kind else { continue };
             for (backend, host) in model.backends.iter().enumerate() {
                 let Target::Host(host) = &host.target else { continue };
-                let zone = zones
-                    .iter()
-                    .filter(|zone| host.is_at_or_below(&zone.origin) && !self.served_elsewhere(zone, host));
-                let Some(zone) = zone.max_by_key(|zone| zone.origin.label_count()) else {
+                let holds = |zone: &Zone| host.is_at_or_below(&zone.origin) && !self.served_elsewhere(zone, host);
+                let Some(index) = zones.iter().position(holds) else {
                     continue;
                 };
+                let zone = &zones[index];
                 let first = self.entries.len() as u32;
                 self.onward_entries(zone, host);
                 let count = self.entries.len() as u32 - first;
+                let (pool, backend, zone) = (NodeId(pool as u32), backend as u16, index as u32);
                 onward.push(Onward {
-                    pool: NodeId(pool as u32),
-                    backend: backend as u16,
+                    pool,
+                    backend,
+                    zone,
                     first,
                     count,
                 });

@@ -1,4 +1,4 @@
-//! The two rare turns of an answer: a CNAME of a host that is one of our own names, after which the answer goes on, and a chain of aliases
+//! The two rare turns of an answer: a CNAME of a host that is a name of the same zone, after which the answer goes on, and a chain of aliases
 //! that comes back to its wildcard, which ends sooner for one name.
 
 use super::Image;
@@ -13,6 +13,8 @@ pub struct Onward {
     pub pool: NodeId,
     /// The backend, by its place in the pool.
     pub backend: u16,
+    /// The zone of the host's name.
+    pub zone: u32,
     /// Its first entry; the last is for all types that have none of their own.
     pub first: u32,
     /// How many entries.
@@ -33,8 +35,8 @@ pub struct RepeatAt {
 }
 
 impl Image {
-    /// What follows the CNAME of a host for a type; nothing if the host is none of our names, or is steered.
-    pub fn onward(&self, pool: NodeId, backend: usize, qtype: RecordType) -> Option<&Entry> {
+    /// What follows the CNAME of a host for a type; nothing if the host is no name of the zone that hands it out, or is steered.
+    pub fn onward(&self, pool: NodeId, backend: usize, zone: u32, qtype: RecordType) -> Option<&Entry> {
         if matches!(qtype, RecordType::CNAME | RecordType::ANY) {
             return None;
         }
@@ -43,6 +45,9 @@ impl Image {
             .binary_search_by_key(&(pool, backend), |one| (one.pool, usize::from(one.backend)))
             .ok()?;
         let Onward { first, count, .. } = self.onward[at];
+        if self.onward[at].zone != zone {
+            return None;
+        }
         let entries = &self.entries[first as usize..(first + count) as usize];
         let entry = entries.iter().find(|entry| entry.rtype == qtype).or(entries.last())?;
         (entry.steer == super::names::NONE).then_some(entry)

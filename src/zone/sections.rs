@@ -321,3 +321,70 @@ impl Sections<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zone::model::{RRset, Soa};
+
+    fn name(text: &str) -> Name {
+        Name::parse(text, None).unwrap()
+    }
+
+    fn zone(aliases: &[(&str, &str)]) -> Zone {
+        let alias = |target: &str| RRset {
+            ttl: 300,
+            rdata: vec![name(target).wire().into()],
+        };
+        let owner = |target| ZoneOwner {
+            rrsets: [(RecordType::CNAME, alias(target))].into(),
+            steer: None,
+        };
+        let owners = aliases.iter().map(|(from, to)| (name(from), owner(to)));
+        Zone {
+            origin: name("example."),
+            path: "".into(),
+            soa: Soa {
+                mname: name("ns.example."),
+                rname: name("hostmaster.example."),
+                serial: 1,
+                refresh: 2,
+                retry: 3,
+                expire: 4,
+                minimum: 5,
+                ttl: 6,
+            },
+            owners: owners.collect(),
+        }
+    }
+
+    #[test]
+    fn aliases_in_a_circle_are_told_once_each() {
+        let aliases = [
+            ("a.example.", "b.example."),
+            ("b.example.", "a.example."),
+            ("c.example.", "c.example."),
+        ];
+        let zone = zone(&[&aliases[..], &[("*.w.example.", "x.w.example.")]].concat());
+        for (asked, answers) in [
+            ("a.example.", 2),
+            ("c.example.", 1),
+            ("x.w.example.", 1),
+            ("y.w.example.", 2),
+        ] {
+            let asked = name(asked);
+            let mut writer = Writer::after_question(&asked, 0);
+            let none = |_: &Steer| Reach::default();
+            let sections = compose(
+                &zone,
+                &asked,
+                zone.lookup(&asked),
+                RecordType::A,
+                &none,
+                &|_| false,
+                &mut writer,
+            );
+            assert_eq!((sections.answers, sections.authorities), (answers, 0), "{asked}");
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! What the RFCs say of every response, straight from the model: shares nothing with the code that composes answers.
+
+use std::collections::BTreeSet;
+
+use windrose::answer::Transport;
+use windrose::wire::code::RecordType;
+use windrose::wire::name::Name;
+use windrose::zone::model::Zone;
+
+use crate::message::{Message, Record, canonical_rdata};
+use crate::plain::{Answering, answering, chain_end};
+use crate::questions::Question;
+use crate::worlds::World;
+
+const AA: u16 = 0x0400;
+const TC: u16 = 0x0200;
+const NOERROR: u16 = 0;
+const NXDOMAIN: u16 = 3;
+
+/// The kinds of answers that a random question may meet.
+pub(crate) const KINDS: [&str; 18] = [
+    "data",
+    "NODATA",
+    "NXDOMAIN",
+    "referral",
+    "glue",
+    "DS",
+    "alias",
+    "aliases",
+    "alias to NODATA",
+    "alias to NXDOMAIN",
+    "alias to a referral",
+    "alias to elsewhere",
+    "SERVFAIL",
+    "REFUSED",
+    "truncated",
+    "large",
+    "scope",
+    "additional",
+];
+
+/// What a response is.
+pub(crate) fn kinds(question: &Question, message: &Message) -> Vec<&'static str> {
+    let [answers, authority, additional] = &message.sections;
+    let has = |section: &[Record], rtype: RecordType| section.iter().filter(|record| record.rtype == rtype.0).count();
+    let aliases = has(answers, RecordType::CNAME);
+    let (soa, referral) = (has(authority, RecordType::SOA) > 0, has(authority, RecordType::NS) > 0);
+    let truncated = message.flags & TC != 0;
+    let options = message.opt.iter().flat_map(|opt| &opt.options);
+    let scope = options.filter(|(code, data)| *code == 8 && data[3] > 0).count() > 0;
+    let name_error = message.rcode == NXDOMAIN;
+    let kinds = [
+        ("data", aliases == 0 && !answers.is_empty()),
+        ("NODATA", aliases == 0 && soa && !name_error),
+        ("NXDOMAIN", aliases == 0 && soa && name_error),
+        ("referral", aliases == 0 && referral),
+        ("glue", referral && !additional.is_empty()),
+        ("DS", has(answers, RecordType::DS) > 0),
+        ("alias", aliases == 1),
+        ("aliases", aliases > 2),
+        ("alias to NODATA", aliases > 0 && soa && !name_error),
+        ("alias to NXDOMAIN", aliases > 0 && soa && name_error),
+        ("alias to a referral", aliases > 0 && referral),
+        (
+            "alias to elsewhere",
+            aliases > 0 && answers.len() == aliases && authority.is_empty(),
+        ),
+        ("SERVFAIL", message.rcode == 2),
+        ("REFUSED", message.rcode == 5),
+        ("truncated", truncated),
+        (
+            "large",
+            question.transport == Transport::Tcp
+                && answers.iter().map(|record| record.rdata.len()).sum::<usize>() > 16_384,
+        ),
+        ("scope", scope),
+        ("additional", !referral && !additional.is_empty()),
+    ];
+    kinds.into_iter().filter(|(_, is)| *is).map(|(kind, _)| kind).collect()
+}
+
+fn hold(what: bool, rule: &str) -> Result<(), String> {
+    if what { Ok(()) } else { Err(rule.to_owned()) }
+}
+
+/// RFC 1035 4.1.1: the identifier, opcode and RD are those of the query; nothing is recursive, and AD and CD are not ours to set.
+pub(crate) fn header(query: &[u8], message: &Message) -> Result<(), String> {
+    hold(message.id == u16::from_be_bytes([query[0], query[1]]), "another id")?;
+    let asked = u16::from_be_bytes([query[2], query[3]]);
+    hold(message.flags & 0x8000 != 0, "no response")?;
+    hold(message.flags & 0x7900 == asked & 0x7900, "another opcode or RD")?;
+    hold(message.flags & 0x00f0 == 0, "RA, Z, AD or CD")
+}
+
+/// What holds of the records of a response to a well-formed query.
+pub(crate) fn records(world: &World, question: &Question, message: &Message) -> Result<(), String> {
+    let [answers, authority, additional] = &message.sections;
+    let empty = message.sections.iter().all(Vec::is_empty);
+    let Answering::Zone(zone) = answering(world, &question.name, question.qtype) else {
+        hold(matches!(message.rcode, 2 | 5), "an answer of a zone that is not ours")?;
+        return hold(
+            empty && message.flags & (AA | TC) == 0,
+            "records or flags beside an error",
+        );
+    };
+    if message.rcode != NOERROR && message.rcode != NXDOMAIN {
+        return hold(empty && message.flags & AA == 0, "records or AA beside an error");
+    }
+    owners_are_a_chain(question, answers)?;
+    sets_are_whole(world, question, message)?;
+    let soa = authority.iter().any(|record| record.rtype == RecordType::SOA.0);
+    let referral = !soa && !authority.is_empty();
+    // RFC 1034 4.3.1: the bit speaks of the first owner of the answer section.
+    if message.flags & TC == 0 || !empty {
+        let authoritative = !(referral && answers.is_empty());
+        hold(
+            (message.flags & AA != 0) == authoritative,
+            "AA is clear in referrals without answers, and there only",
+        )?;
+    }
+    let end = Name::from_wire(&chain_end(answers, &question.name)).ok_or("no name")?;
+    if soa {
+        negative(zone, authority)?;
+    }
+    if message.rcode == NXDOMAIN {
+        name_error(zone, &end)?;
+    } else if soa {
+        no_data(zone, &end, question)?;
+    }
+    if referral {
+        let cut = Name::from_wire(&authority[0].owner).ok_or("no name")?;
+        hold(
+            authority.iter().all(|record| record.rtype == RecordType::NS.0),
+            "other records than NS in a referral",
+        )?;
+        hold(
+            cut != zone.origin && cut.is_at_or_below(&zone.origin),
+            "a referral to elsewhere than below",
+        )?;
+        hold(end.is_at_or_below(&cut), "a referral that leads away from the name")?;
+        hold(
+            question.qtype != RecordType::DS || end != cut || !answers.is_empty(),
+            "DS is the parent's",
+        )?;
+    } else if message.flags & TC == 0 && answers.is_empty() && !steered_somewhere(zone) {
+        hold(soa, "RFC 2308 2.2: a negative answer has the SOA")?;
+    }
+    direct_data(zone, question, message)?;
+    pointed_at(answers, authority, additional)
+}
+
+fn steered_somewhere(zone: &Zone) -> bool {
+    zone.owners.values().any(|owner| owner.steer.is_some())
+}
+
+/// RFC 1034 4.3.2, 3a: the answers are the name's own or those of the alias before; the last is of the type asked.
+fn owners_are_a_chain(question: &Question, answers: &[Record]) -> Result<(), String> {
+    let mut at = question.name.to_lowercase().wire().to_vec();
+    let mut seen = BTreeSet::from([at.clone()]);
+    for record in answers {
+        hold(record.owner == at, "an answer that nothing leads to")?;
+        let any = question.qtype == RecordType::ANY;
+        hold(
+            any || record.rtype == question.qtype.0 || record.rtype == RecordType::CNAME.0,
+            "a type not asked for",
+        )?;
+        if record.rtype == RecordType::CNAME.0 && question.qtype != RecordType::CNAME {
+            at.clone_from(&record.rdata);
+            let end = std::ptr::eq(record, &answers[answers.len() - 1]);
+            hold(seen.insert(at.clone()) || end, "an alias is followed twice")?;
+        }
+    }
+    Ok(())
+}
+
+/// RFC 2181 5: a record set is sent whole or not at all.
+fn sets_are_whole(world: &World, question: &Question, message: &Message) -> Result<(), String> {
+    for section in &message.sections {
+        for record in section {
+            let owner = Name::from_wire(&record.owner).ok_or("no name")?;
+            let sent = section
+                .iter()
+                .filter(|other| (&other.owner, other.rtype) == (&record.owner, record.rtype));
+            let sent: BTreeSet<&[u8]> = sent.map(|record| record.rdata.as_slice()).collect();
+            let rtype = RecordType(record.rtype);
+            // Of the name itself, of whatever wildcard may stand for it, or steered.
+            let whole = world
+                .zones
+                .iter()
+                .filter(|zone| owner.is_at_or_below(&zone.origin))
+                .any(|zone| {
+                    let above = std::iter::successors(owner.parent(), Name::parent);
+                    let wildcards = above.filter_map(|name| name.child(b"*"));
+                    let candidates = std::iter::once(owner.clone()).chain(wildcards);
+                    let mut owners = candidates.filter_map(|name| zone.owners.get(&name));
+                    owners.any(|owner| {
+                        let steered = matches!(rtype, RecordType::A | RecordType::AAAA | RecordType::CNAME);
+                        owner.steer.is_some() && steered
+                            || owner.rrsets.get(&rtype).is_some_and(|set| {
+                                let data = set
+                                    .rdata
+                                    .iter()
+                                    .map(|data| canonical_rdata(record.rtype, data).unwrap());
+                                data.collect::<BTreeSet<_>>()
+                                    .iter()
+                                    .map(Vec::as_slice)
+                                    .eq(sent.iter().copied())
+                            })
+                    })
+                });
+            let minimal = question.qtype == RecordType::ANY && rtype == RecordType::HINFO;
+            hold(
+                whole || minimal,
+                &format!("{owner} {rtype} is no whole set of the zones"),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// RFC 2308 3 and 5: the SOA of the zone, with the lesser of its TTL and its minimum.
+fn negative(zone: &Zone, authority: &[Record]) -> Result<(), String> {
+    let [soa] = authority else {
+        return Err("more than an SOA in a negative answer".to_owned());
+    };
+    hold(
+        soa.owner == zone.origin.to_lowercase().wire(),
+        "the SOA of another zone",
+    )?;
+    hold(soa.ttl == zone.soa.ttl.min(zone.soa.minimum), "the TTL of the SOA")
+}
+
+/// RFC 8020 2 and RFC 4592 3.3.1: nothing is at the name or below it, and no wildcard stands for it.
+fn name_error(zone: &Zone, name: &Name) -> Result<(), String> {
+    let exists = |name: &Name| zone.owners.keys().any(|owner| owner.is_at_or_below(name));
+    hold(name.is_at_or_below(&zone.origin), "NXDOMAIN for a name of another zone")?;
+    hold(!exists(name), "NXDOMAIN for a name that exists")?;
+    let encloser = std::iter::successors(name.parent(), Name::parent).find(exists);
+    let wildcard = encloser.and_then(|encloser| encloser.child(b"*"));
+    let cut = |wildcard: &Name| {
+        zone.owners
+            .get(wildcard)
+            .is_some_and(|owner| owner.rrsets.contains_key(&RecordType::NS))
+    };
+    hold(
+        !wildcard.is_some_and(|wildcard| exists(&wildcard) && !cut(&wildcard)),
+        "NXDOMAIN beside a wildcard",
+    )
+}
+
+/// RFC 2308 2.2: the name exists, or a wildcard for it, and neither has the type.
+fn no_data(zone: &Zone, name: &Name, question: &Question) -> Result<(), String> {
+    let exists = |name: &Name| zone.owners.keys().any(|owner| owner.is_at_or_below(name));
+    let found = match exists(name) {
+        true => Some(name.clone()),
+        false => std::iter::successors(name.parent(), Name::parent)
+            .find(exists)
+            .and_then(|encloser| encloser.child(b"*")),
+    };
+    let found = found.filter(exists).ok_or("NODATA for a name that does not exist")?;
+    let has = zone.owners.get(&found).is_some_and(|owner| {
+        owner.rrsets.contains_key(&question.qtype) || owner.rrsets.contains_key(&RecordType::CNAME)
+    });
+    hold(!has, "NODATA for a type that is there")
+}
+
+/// What stands at the name itself and is not below a cut is in the answer, record by record.
+fn direct_data(zone: &Zone, question: &Question, message: &Message) -> Result<(), String> {
+    let Some(owner) = zone.owners.get(&question.name) else {
+        return Ok(());
+    };
+    let Some(set) = owner.rrsets.get(&question.qtype) else {
+        return Ok(());
+    };
+    let above = std::iter::successors(Some(question.name.clone()), Name::parent);
+    let mut above = above.take_while(|name| *name != zone.origin).peekable();
+    let at_cut = |name: &Name| {
+        zone.owners
+            .get(name)
+            .is_some_and(|owner| owner.rrsets.contains_key(&RecordType::NS))
+    };
+    if question.qtype == RecordType::DS {
+        above.next();
+    }
+    if above.any(|name| at_cut(&name)) || message.flags & TC != 0 {
+        return Ok(());
+    }
+    let expected: BTreeSet<Vec<u8>> = set
+        .rdata
+        .iter()
+        .map(|data| canonical_rdata(question.qtype.0, data).unwrap())
+        .collect();
+    let got: BTreeSet<Vec<u8>> = message.sections[0].iter().map(|record| record.rdata.clone()).collect();
+    hold(got == expected, "not the data of the name")?;
+    hold(
+        message.sections[0].iter().all(|record| record.ttl == set.ttl),
+        "not the TTL of the set",
+    )
+}
+
+/// RFC 1035 3.3.9, 3.3.11, RFC 2782: additional data are addresses of what the other sections point to.
+fn pointed_at(answers: &[Record], authority: &[Record], additional: &[Record]) -> Result<(), String> {
+    let pointing = answers.iter().chain(authority);
+    let targets: BTreeSet<Vec<u8>> = pointing
+        .filter_map(|record| match RecordType(record.rtype) {
+            RecordType::NS => Some(record.rdata.clone()),
+            RecordType::MX => Some(record.rdata[2..].to_vec()),
+            RecordType::SRV => Some(record.rdata[6..].to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect();
+    for record in additional {
+        hold(
+            matches!(RecordType(record.rtype), RecordType::A | RecordType::AAAA),
+            "additional data of another type",
+        )?;
+        hold(
+            targets.contains(&record.owner),
+            "additional data that nothing points to",
+        )?;
+    }
+    Ok(())
+}
