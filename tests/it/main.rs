@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod cases;
+mod chance;
 mod check_cases;
 mod daemon;
 mod decide;
@@ -11,6 +12,7 @@ mod forests;
 mod invariants;
 mod layers;
 mod message;
+mod plain;
 mod query;
 mod readme;
 mod serve;
