@@ -14,6 +14,7 @@ use windrose::wire::code::RecordType;
 use windrose::wire::name::Name;
 use windrose::zone::model::Zone;
 
+use crate::allocation;
 use crate::expect::second_opinion;
 use crate::message;
 use crate::plain;
@@ -133,7 +134,9 @@ fn respond(octets: &[u8], transport: Transport, serving: &Serving, random: u64) 
         random,
     };
     let mut response = ResponseBuffer::with_capacity(65_535);
-    match answer::answer(&request, serving, &mut response) {
+    let (outcome, allocations) = allocation::during(|| answer::answer(&request, serving, &mut response));
+    assert_eq!(allocations, 0, "answering allocates: {}", message::hex(octets));
+    match outcome {
         Outcome::Dropped => None,
         Outcome::Answered(rcode) => {
             let octets = response.as_slice().to_vec();
