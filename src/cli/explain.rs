@@ -152,9 +152,18 @@ fn text(explanation: &Explanation) -> String {
 }
 
 fn step(node: &Node) -> Vec<String> {
+    let by = match node.by {
+        "order" => "in order",
+        "draw" => "by a draw",
+        _ => "by the client's subnet",
+    };
+    let under = match node.under {
+        "verdicts" => String::new(),
+        under => format!(", verdicts: {under}"),
+    };
     let mut lines = vec![format!(
-        "  {} {} ({}, by {}, verdicts: {})",
-        node.kind, node.node, node.family, node.by, node.under
+        "  {:<8} {} ({}, {by}{under})",
+        node.kind, node.node, node.family
     )];
     let width = node
         .members
