@@ -41,11 +41,9 @@ pub(super) fn refusal(parsed: &Parsed, request: &Request<'_>, options: &Options)
 
 #[cold]
 fn other_class(parsed: &Parsed, bytes: &[u8], options: &Options) -> Refusal {
-    let asked = parsed.name(bytes).to_ascii_lowercase();
-    let is_version = matches!(
-        asked.as_slice(),
-        b"\x07version\x04bind\x00" | b"\x07version\x06server\x00"
-    );
+    let asked = parsed.name(bytes);
+    let known: [&[u8]; 2] = [b"\x07version\x04bind\x00", b"\x07version\x06server\x00"];
+    let is_version = known.iter().any(|name| name.eq_ignore_ascii_case(asked));
     let is_text = matches!(parsed.qtype, RecordType::TXT | RecordType::ANY);
     if parsed.qclass == class::CH && is_version && is_text && !options.version.is_empty() {
         return Refusal::Version;

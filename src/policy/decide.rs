@@ -1,7 +1,7 @@
 //! The oracle: what the rules of decision say, word for word. Quoted lines are those rules; the line below each obeys it.
 //!
 //! It is slow and obvious on purpose, and no query is answered by it: every compiled path is held equal to it by property
-//! tests, so it shares nothing with them but [`sticky`](super::sticky).
+//! tests, so it shares nothing with them but [`sticky`].
 
 use std::net::IpAddr;
 

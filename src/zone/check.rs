@@ -1,7 +1,7 @@
 //! From what a zone file says to a zone: names made absolute, record data to wire form, owners in canonical order.
 //!
-//! Here each owner is read by itself; [`together`](super::together) and [`targets`](super::targets) then hold the rules that
-//! concern several records, and [`start`](super::start) makes the SOA.
+//! Here each owner is read by itself; [`together`] and [`targets`] then hold the rules that
+//! concern several records, and [`start`] makes the SOA.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};

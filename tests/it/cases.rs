@@ -33,6 +33,7 @@ use windrose::image::{Image, Options, Serving};
 use windrose::load::load;
 use windrose::policy::model::{NodeKind, Steering, Target};
 
+use crate::allocation;
 use crate::daemon::Daemon;
 use crate::expect::{Expect, Kind};
 use crate::query::Query;
@@ -324,7 +325,11 @@ impl Ask {
                 transport,
                 random: scatter(draw),
             };
-            let got = match answer(&request, serving, &mut response) {
+            let (outcome, allocations) = allocation::during(|| answer(&request, serving, &mut response));
+            if allocations > 0 {
+                return Err(format!("answering it allocates {allocations} times"));
+            }
+            let got = match outcome {
                 Outcome::Dropped => None,
                 Outcome::Answered(_) => Some(response.as_slice()),
             };

@@ -334,7 +334,7 @@ fn edns_matches(expected: Option<&[String]>, got: Option<&[String]>) -> bool {
 const BEYOND_HICKORY: [&str; 2] = ["unexpected record with length 0", "unknown address family: 0x0"];
 
 /// hickory-proto must read the same from the same octets.
-fn second_opinion(got: &Message, octets: &[u8]) -> Result<(), String> {
+pub(crate) fn second_opinion(got: &Message, octets: &[u8]) -> Result<(), String> {
     let other = match hickory_proto::op::Message::from_vec(octets) {
         Ok(other) => other,
         Err(error) if BEYOND_HICKORY.iter().any(|words| error.to_string().contains(words)) => return Ok(()),

@@ -2,7 +2,9 @@
 //! layers and tidiness of the source, and what README promises.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod allocation;
 mod cases;
+mod chance;
 mod check_cases;
 mod daemon;
 mod decide;

@@ -120,6 +120,22 @@ fn blocks_of_toml_load() {
     assert!(checked >= 10, "only {checked} blocks were found");
 }
 
+#[test]
+fn architecture_names_tests_that_exist() {
+    let text = fs::read_to_string(top().join("ARCHITECTURE.md")).unwrap();
+    let (_, table) = text.split_once("## Invariants").unwrap();
+    let sources: Vec<(String, String)> = [files("tests/it", "rs"), files("src", "rs")].concat();
+    let mut named = 0;
+    for (module, test) in table.split('`').filter_map(|word| word.split_once("::")) {
+        let exists = sources
+            .iter()
+            .any(|(path, text)| path.contains(module) && text.contains(&format!("fn {test}(")));
+        assert!(exists, "ARCHITECTURE.md names `{module}::{test}`, which is no test");
+        named += 1;
+    }
+    assert!(named >= 10, "only {named} tests are named");
+}
+
 /// What a command of README.md prints, with the daemon at hand in the place of the one that the reader started.
 fn output(command: &str, daemon: &Daemon, zones: &[(String, String)]) -> String {
     let Some(arguments) = command.strip_prefix("cargo run --release -- ") else {
