@@ -132,3 +132,25 @@ fn word(text: &str, span: &Span) -> Span {
     });
     start..span.start + after.find(ends).unwrap_or(after.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(text: &str) -> Vec<String> {
+        let source = Source::new("a.toml", text);
+        let mut faults = Faults::new(&source);
+        read(&source, &mut faults, |_, _| (), |_| ());
+        faults.into_sorted().into_iter().map(|fault| fault.message).collect()
+    }
+
+    #[test]
+    fn deep_nesting_is_a_fault_and_no_harm() {
+        for (open, middle, close) in [("a.", "a = 1", ""), ("a = [", "", ""), ("[", "", ""), ("a = {", "", "")] {
+            messages(&format!("{}{middle}{close}", open.repeat(100_000)));
+        }
+        messages(&format!("a = {}1{}", "[".repeat(50_000), "]".repeat(50_000)));
+        messages(&format!("a = {}", "{a=".repeat(50_000)));
+        messages(&format!("[{}a]", "a.".repeat(50_000)));
+    }
+}

@@ -11,6 +11,7 @@ mod forests;
 mod invariants;
 mod layers;
 mod message;
+mod mutations;
 mod query;
 mod readme;
 mod serve;
