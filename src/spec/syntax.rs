@@ -52,6 +52,15 @@ fn tell(errors: &[Error], faults: &mut Faults) {
     }
 }
 
+/// Parts of the parser's messages after which it does not find back before the end of what it is in.
+const SWALLOWING: &[&str] = &[
+    "in array",
+    "in inline table",
+    "missing assignment",
+    "key with no value",
+    "invalid key-value",
+];
+
 struct Fault {
     span: Span,
     message: String,
@@ -97,7 +106,7 @@ impl Fault {
             swallows_the_rest = true;
             "the string does not end".to_owned()
         } else {
-            swallows_the_rest = message.contains("in array") || message.contains("in inline table");
+            swallows_the_rest = SWALLOWING.iter().any(|part| message.contains(part));
             message.to_owned()
         };
         Self {
