@@ -6,7 +6,8 @@ use super::Request;
 use crate::image::{Serving, SteeredBy};
 use crate::policy::Family;
 use crate::policy::alias::Chance;
-use crate::policy::model::{NodeKind, Target};
+use crate::policy::client::Seen;
+use crate::policy::model::{NodeId, NodeKind, Target};
 use crate::policy::sticky;
 use crate::policy::trace::Ear;
 use crate::policy::tree::End;
@@ -17,7 +18,7 @@ use crate::wire::edns::Subnet;
 pub(super) struct Asked {
     /// The family of the type, if it has one.
     family: Option<Family>,
-    client: IpAddr,
+    seen: Seen,
     /// Whether the client is the one of the client subnet option.
     by_subnet: bool,
     random: u64,
@@ -27,6 +28,12 @@ pub(super) struct Asked {
 pub(super) enum Steered {
     /// So many records, in so many octets.
     Records { count: u16, length: usize },
+    /// One CNAME, in so many octets, to the host of a backend (by its place in the pool).
+    Alias {
+        pool: NodeId,
+        backend: usize,
+        length: usize,
+    },
     /// The decision has nothing of this type.
     NoData,
     /// Nothing is usable.
@@ -44,7 +51,7 @@ impl Asked {
         let client = subnet.and_then(|subnet| subnet.client());
         Self {
             family,
-            client: client.unwrap_or(request.source),
+            seen: Seen::new(client.unwrap_or(request.source)),
             by_subnet: client.is_some(),
             random: request.random,
         }
@@ -54,9 +61,13 @@ impl Asked {
     pub(super) fn scope(&self, steered_by: &SteeredBy) -> u8 {
         let family = steered_by.deciding_family(self.family);
         match self.by_subnet && steered_by.by_subnet[family as usize] {
-            true => sticky::granularity(self.client),
+            true => self.seen.scope(sticky::granularity(self.client())),
             false => 0,
         }
+    }
+
+    fn client(&self) -> IpAddr {
+        self.seen.client.address
     }
 }
 
@@ -74,7 +85,14 @@ pub(super) fn write(
     let forest = &serving.image.forest;
     let family = steered_by.deciding_family(asked.family);
     let mut chance = Chance::new(asked.random);
-    let end = forest.walk(&serving.tables, steered_by.root, family, asked.client, &mut chance, ear);
+    let end = forest.walk(
+        &serving.tables,
+        steered_by.root,
+        family,
+        asked.client(),
+        &mut chance,
+        ear,
+    );
     let End::Pool {
         pool,
         table,
@@ -95,7 +113,7 @@ pub(super) fn write(
         Family::Ipv6 => (RecordType::AAAA, 16),
     };
     let limit = target.len() / (12 + width);
-    let chosen = table.pick(sticky, asked.client, &mut chance, limit.max(1), places);
+    let chosen = table.pick(sticky, asked.client(), &mut chance, limit.max(1), places);
     let mut count = 0;
     let mut at = 0;
     for &place in &places[..chosen] {
@@ -111,8 +129,9 @@ pub(super) fn write(
             let (head, tail) = record.split_at_mut(fixed.len());
             head.copy_from_slice(&fixed);
             tail.copy_from_slice(data);
-            return Steered::Records {
-                count: 1,
+            return Steered::Alias {
+                pool,
+                backend,
                 length: fixed.len() + data.len(),
             };
         }

@@ -4,7 +4,7 @@ use super::steer::{self, Steered};
 use super::{Located, Outcome, Refusal, Request, Transport};
 use crate::image::lookup::{Case, Found};
 use crate::image::names::NONE;
-use crate::image::tail::{AUTHORITATIVE, Entry, REFERRAL, TOO_LONG};
+use crate::image::tail::{AUTHORITATIVE, Entry, REFERRAL, REPEATS, TOO_LONG};
 use crate::image::{Image, Serving};
 use crate::policy::model::MEMBERS_MAX;
 use crate::policy::trace::Ear;
@@ -163,6 +163,12 @@ fn fixed(
     plan.counts = entry.counts;
     plan.length = usize::from(entry.tail.length);
     let room = room(parsed, request, image, response, plan);
+    if entry.flags & REPEATS != 0
+        && let Case::Entry(id) = found.case
+        && let Some((answers, length)) = image.cut_at_repeat(id, parsed.hash)
+    {
+        (plan.counts, plan.length) = ([answers, 0, 0], usize::from(length));
+    }
     if plan.length > room || entry.flags & TOO_LONG != 0 {
         cut(entry, room, plan);
     }
@@ -251,6 +257,14 @@ fn steered(
             plan.counts[0] += count;
             plan.length += length;
         }
+        Steered::Alias { pool, backend, length } => {
+            let alias_at = parsed.question_end() + plan.length;
+            plan.counts[0] += 1;
+            plan.length += length;
+            if let Some(entry) = image.onward(pool, backend, parsed.qtype) {
+                onward(parsed, entry, alias_at, length, room, image, response, plan);
+            }
+        }
         Steered::NoData => {
             // Only where no alias leads here: the tail would stand after it.
             let zone = image.names.owner(found.owner).zone as usize;
@@ -273,6 +287,42 @@ fn steered(
             plan.error = Some(NOTHING_USABLE);
         }
     }
+}
+
+/// What follows a CNAME whose target is one of our names (RFC 1034 4.3.2, 3a), if it fits whole: the resolver can ask for it.
+#[cold]
+#[allow(clippy::too_many_arguments)] // As above.
+fn onward(
+    parsed: &Parsed,
+    entry: &Entry,
+    alias_at: usize,
+    alias_length: usize,
+    room: usize,
+    image: &Image,
+    response: &mut ResponseBuffer,
+    plan: &mut Plan<'_>,
+) {
+    const FIXED: usize = 12; // of a record, before its data
+    let length = usize::from(entry.tail.length);
+    let start = parsed.question_end() + plan.length;
+    // Pointers reach 16,383 octets far.
+    if entry.flags & TOO_LONG != 0 || plan.length + length > room || start + length > 0x3fff {
+        return;
+    }
+    plan.rcode = Rcode(u16::from(entry.rcode));
+    plan.counts
+        .iter_mut()
+        .zip(entry.counts)
+        .for_each(|(count, more)| *count += more);
+    plan.length += length;
+    let name_at = (alias_at + FIXED) as u16;
+    let name_length = (alias_length - FIXED) as u16;
+    image.tails.copy_onward(
+        &entry.tail,
+        name_at,
+        name_length,
+        &mut response.octets[start..start + length],
+    );
 }
 
 #[inline]

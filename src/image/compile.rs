@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::names::{NONE, NamesBuilder, OwnerKind};
+use super::onward::{Onward, RepeatAt};
 use super::tail::{Entry, Shape, Tail, Tails};
 use super::{Image, Options, SteeredBy, ZoneInfo};
 use crate::policy::Family;
-use crate::policy::model::{NodeId, NodeKind, Steering, Target};
+use crate::policy::model::{Fallback, Node, NodeId, NodeKind, Steering, Target};
 use crate::policy::tree::Forest;
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
@@ -37,6 +38,7 @@ impl Image {
             steer_ids: HashMap::new(),
             apexes: HashMap::new(),
             cuts: Vec::new(),
+            repeats: Vec::new(),
         };
         let infos: Vec<ZoneInfo> = zones
             .iter()
@@ -49,17 +51,21 @@ impl Image {
                 .add(origin.to_lowercase().wire(), OwnerKind::Failed, NONE);
         }
         compiler.link_parents();
+        let onward = compiler.onward(zones);
         let Compiler {
             names,
             entries,
             tails,
             steers,
+            repeats,
             ..
         } = compiler;
         Image {
             names: names.finish(),
             entries: entries.into(),
             tails,
+            repeats: repeats.into(),
+            onward: onward.into(),
             zones: infos.into(),
             steers: steers.into(),
             forest,
@@ -81,6 +87,7 @@ struct Compiler<'a> {
     apexes: HashMap<Name, u32>,
     /// Cuts at which another zone starts that is served here.
     cuts: Vec<(Name, u32)>,
+    repeats: Vec<RepeatAt>,
 }
 
 impl Compiler<'_> {
@@ -223,9 +230,70 @@ impl Compiler<'_> {
     fn entry(&mut self, zone: &Zone, name: &Name, lookup: Lookup<'_>, rtype: RecordType, shape: Shape) -> Entry {
         let mut writer = Writer::after_question(name, usize::from(shape == Shape::Wildcard));
         let elsewhere = |name: &Name| name.is_at_or_below(&zone.origin) && self.served_elsewhere(zone, name);
-        let sections = compose(zone, lookup, rtype, &|steer| self.reach(steer), &elsewhere, &mut writer);
+        let sections = compose(
+            zone,
+            name,
+            lookup,
+            rtype,
+            &|steer| self.reach(steer),
+            &elsewhere,
+            &mut writer,
+        );
         let steer = sections.steer.map_or(NONE, |steered| self.steer(steered.steer));
+        if let Some(repeat) = &sections.repeat {
+            let hash = self.names.hash(repeat.name.to_lowercase().wire());
+            let (answers, length) = (repeat.answers, repeat.end as u16);
+            self.repeats.push(RepeatAt {
+                entry: self.entries.len() as u32,
+                hash,
+                answers,
+                length,
+            });
+        }
         Entry::new(rtype, &sections, &writer, steer, shape, &mut self.tails)
+    }
+
+    /// What follows the CNAME of a host that is a name of a zone served here.
+    fn onward(&mut self, zones: &[Zone]) -> Vec<Onward> {
+        let mut onward = Vec::new();
+        for (pool, node) in self.forest.steering.nodes.iter().enumerate() {
+            let NodeKind::Pool(model) = &node.kind else { continue };
+            for (backend, host) in model.backends.iter().enumerate() {
+                let Target::Host(host) = &host.target else { continue };
+                let zone = zones
+                    .iter()
+                    .filter(|zone| host.is_at_or_below(&zone.origin) && !self.served_elsewhere(zone, host));
+                let Some(zone) = zone.max_by_key(|zone| zone.origin.label_count()) else {
+                    continue;
+                };
+                let first = self.entries.len() as u32;
+                self.onward_entries(zone, host);
+                let count = self.entries.len() as u32 - first;
+                onward.push(Onward {
+                    pool: NodeId(pool as u32),
+                    backend: backend as u16,
+                    first,
+                    count,
+                });
+            }
+        }
+        onward
+    }
+
+    fn onward_entries(&mut self, zone: &Zone, host: &Name) {
+        let lookup = zone.lookup(host);
+        let types = match lookup {
+            Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) => self.types(zone, owner),
+            _ => BTreeSet::new(),
+        };
+        // The alias itself is the whole answer to these.
+        let types = types
+            .into_iter()
+            .filter(|rtype| !matches!(*rtype, RecordType::CNAME | RecordType::ANY));
+        for rtype in types.chain([NO_TYPE]) {
+            let entry = self.entry(zone, host, lookup, rtype, Shape::Onward);
+            self.entries.push(entry);
+        }
     }
 
     fn reach(&self, steer: &Steer) -> Reach {
@@ -265,6 +333,7 @@ impl Compiler<'_> {
         let mut writer = Writer::after_question(&zone.origin, 0);
         compose(
             zone,
+            &zone.origin,
             Lookup::NameError,
             NO_TYPE,
             &|_| Reach::default(),
@@ -275,22 +344,21 @@ impl Compiler<'_> {
     }
 }
 
-/// For each node whether some pool below it holds host names. Members come before the policies that name them.
+/// For each node whether it can hand out host names. Members come before the policies that name them.
 fn reaches_host(steering: &Steering) -> Vec<bool> {
-    let mut hosts: Vec<bool> = Vec::with_capacity(steering.nodes.len());
+    let is_host = |target: &Target| matches!(target, Target::Host(_));
+    let mut below: Vec<bool> = Vec::with_capacity(steering.nodes.len());
     for node in &steering.nodes {
-        let own = match &node.kind {
-            NodeKind::Pool(pool) => pool
-                .backends
-                .iter()
-                .any(|backend| matches!(backend.target, Target::Host(_))),
-            NodeKind::Policy(policy) => policy.members.iter().any(|member| hosts[member.node.0 as usize]),
-        };
-        let fallback = match node.root.fallback {
-            crate::policy::model::Fallback::Pool(pool) => hosts.get(pool.0 as usize).copied().unwrap_or(false),
-            _ => false,
-        };
-        hosts.push(own || fallback);
+        below.push(match &node.kind {
+            NodeKind::Pool(pool) => pool.backends.iter().any(|backend| is_host(&backend.target)),
+            NodeKind::Policy(policy) => policy.members.iter().any(|member| below[member.node.0 as usize]),
+        });
     }
-    hosts
+    let by_fallback = |node: &Node| matches!(node.root.fallback, Fallback::Pool(pool) if below[pool.0 as usize]);
+    steering
+        .nodes
+        .iter()
+        .zip(&below)
+        .map(|(node, below)| *below || by_fallback(node))
+        .collect()
 }

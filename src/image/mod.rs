@@ -3,6 +3,7 @@
 pub mod compile;
 pub mod lookup;
 pub mod names;
+pub mod onward;
 pub mod prefetch;
 pub mod tail;
 
@@ -38,6 +39,10 @@ pub struct Image {
     pub entries: Box<[Entry]>,
     /// What the entries send.
     pub tails: Tails,
+    /// Chains that come back to their wildcard, by entry.
+    pub repeats: Box<[onward::RepeatAt]>,
+    /// What follows the CNAMEs of hosts, by pool and backend.
+    pub onward: Box<[onward::Onward]>,
     /// The zones.
     pub zones: Box<[ZoneInfo]>,
     /// What steers owners.

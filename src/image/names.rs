@@ -78,6 +78,11 @@ impl NamesBuilder {
         }
     }
 
+    /// The hash of a name in lower-case wire form.
+    pub fn hash(&self, lower: &[u8]) -> u64 {
+        self.key.name(lower)
+    }
+
     /// Adds an owner that can be found by its name, in lower-case wire form.
     pub fn add(&mut self, lower: &[u8], kind: OwnerKind, zone: u32) -> u32 {
         let id = self.add_unlisted(lower, kind, zone);

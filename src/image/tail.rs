@@ -5,6 +5,7 @@
 //! where they are.
 
 use crate::wire::code::{Rcode, RecordType};
+use crate::wire::query::HEADER;
 use crate::wire::response::Writer;
 use crate::zone::sections::Sections;
 
@@ -47,6 +48,8 @@ pub const AUTHORITATIVE: u8 = 1;
 pub const REFERRAL: u8 = 2;
 /// [`Entry::flags`]: the records fit no message, so none of them is here.
 pub const TOO_LONG: u8 = 4;
+/// [`Entry::flags`]: a chain of aliases that comes back to its wildcard ([`super::Image::cut_at_repeat`]).
+pub const REPEATS: u8 = 8;
 
 /// What may stand before the names of the question that a tail is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,8 @@ pub enum Shape {
     Wildcard,
     /// More labels.
     Below,
+    /// Anything: it is a name in record data that the tail goes on from.
+    Onward,
 }
 
 /// All tails.
@@ -72,13 +77,15 @@ impl Tails {
         let at = self.octets.len() as u32;
         let patches = self.patches.len() as u32;
         self.octets.extend_from_slice(&writer.sections()[..length]);
+        let within = |pointers: &[u16]| {
+            let within = pointers.iter().filter(|pointer| usize::from(**pointer) < length);
+            within.copied().collect::<Vec<_>>()
+        };
         if shape != Shape::Exact {
-            self.patches.extend(
-                writer
-                    .pointers()
-                    .iter()
-                    .filter(|pointer| usize::from(**pointer) < length),
-            );
+            self.patches.extend(within(writer.pointers()));
+        }
+        if shape == Shape::Onward {
+            self.patches.extend(within(writer.owner_pointers()));
         }
         Tail {
             at,
@@ -95,19 +102,33 @@ impl Tails {
         let at = tail.at as usize;
         target.copy_from_slice(&self.octets[at..at + target.len()]);
         if shift > 0 {
-            self.shift(tail, shift, target);
+            self.patch(tail, target, |pointer| pointer + shift as u16);
         }
     }
 
-    fn shift(&self, tail: &Tail, shift: usize, target: &mut [u8]) {
+    /// Copies a whole tail to `target`, to stand right after a name of `length` octets at `name_at` in the message, which is the one that
+    /// the tail was made for. `target` is as long as the tail.
+    pub fn copy_onward(&self, tail: &Tail, name_at: u16, length: u16, target: &mut [u8]) {
+        let at = tail.at as usize;
+        target.copy_from_slice(&self.octets[at..at + target.len()]);
+        // There the name stood after a header, and the tail after type and class of the question.
+        let made_at = HEADER as u16;
+        let after = 0xc000 + made_at + length;
+        self.patch(tail, target, |pointer| match pointer < after {
+            true => pointer + name_at - made_at,
+            false => pointer + name_at - made_at - 4,
+        });
+    }
+
+    fn patch(&self, tail: &Tail, target: &mut [u8], change: impl Fn(u16) -> u16) {
         let patches = tail.patches as usize;
         for &at in &self.patches[patches..patches + usize::from(tail.patch_count)] {
             let at = usize::from(at);
-            if let Some(pointer) = target
+            let pointer = target
                 .get_mut(at..at + 2)
-                .and_then(|pointer| <&mut [u8; 2]>::try_from(pointer).ok())
-            {
-                *pointer = (u16::from_be_bytes(*pointer) + shift as u16).to_be_bytes();
+                .and_then(|pointer| <&mut [u8; 2]>::try_from(pointer).ok());
+            if let Some(pointer) = pointer {
+                *pointer = change(u16::from_be_bytes(*pointer)).to_be_bytes();
             }
         }
     }
@@ -152,7 +173,8 @@ impl Entry {
             rtype,
             flags: flag(sections.authoritative, AUTHORITATIVE)
                 | flag(sections.referral, REFERRAL)
-                | flag(too_long, TOO_LONG),
+                | flag(too_long, TOO_LONG)
+                | flag(sections.repeat.is_some(), REPEATS),
             rcode: if sections.rcode == Rcode::NXDOMAIN { 3 } else { 0 },
             counts,
             answer_end: sections.answer_end.min(length) as u16,

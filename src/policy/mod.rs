@@ -4,6 +4,7 @@ pub mod alias;
 pub mod backends;
 pub mod build;
 pub mod check;
+pub mod client;
 pub mod decide;
 pub mod model;
 pub mod names;

@@ -32,6 +32,7 @@ pub struct Writer {
     start: usize,
     suffixes: HashMap<Vec<u8>, usize>,
     pointers: Vec<u16>,
+    owner_pointers: Vec<u16>,
 }
 
 impl Writer {
@@ -42,6 +43,7 @@ impl Writer {
             start: 0,
             suffixes: HashMap::new(),
             pointers: Vec::new(),
+            owner_pointers: Vec::new(),
         };
         let mut rest = Some(name.clone());
         let mut at = HEADER;
@@ -63,7 +65,11 @@ impl Writer {
     /// Writes one record of class IN.
     pub fn record(&mut self, owner: Owner<'_>, rtype: RecordType, ttl: u32, data: &[u8]) {
         match owner {
-            Owner::Question => self.octets.extend_from_slice(&QUESTION_POINTER.to_be_bytes()),
+            Owner::Question => {
+                self.owner_pointers
+                    .push(u16::try_from(self.position()).unwrap_or(u16::MAX));
+                self.octets.extend_from_slice(&QUESTION_POINTER.to_be_bytes());
+            }
             Owner::Name(name) => self.name(name.wire()),
         }
         self.octets.extend_from_slice(&rtype.0.to_be_bytes());
@@ -95,6 +101,11 @@ impl Writer {
     /// Where in [`Writer::sections`] the pointers stand, those of [`Owner::Question`] left out.
     pub fn pointers(&self) -> &[u16] {
         &self.pointers
+    }
+
+    /// Where those of [`Owner::Question`] stand.
+    pub fn owner_pointers(&self) -> &[u16] {
+        &self.owner_pointers
     }
 
     /// A pointer to a name that was written or is in the question; `None` if it stands nowhere in full.

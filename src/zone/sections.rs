@@ -50,6 +50,20 @@ pub struct Sections<'a> {
     pub authority_end: usize,
     /// The steered owner whose records end the answer section.
     pub steer: Option<Steered<'a>>,
+    /// Where a chain from a wildcard comes back to it.
+    pub repeat: Option<Repeat>,
+}
+
+/// A chain of aliases that comes back to the wildcard it started from, by another name. Whoever asks for that very name gets the
+/// chain as far as this: what follows would be what it began with.
+#[derive(Debug, Clone)]
+pub struct Repeat {
+    /// The name that the wildcard stands for again.
+    pub name: Name,
+    /// Records of the answer section before it.
+    pub answers: u16,
+    /// Octets of the answer section before it.
+    pub end: usize,
 }
 
 /// A steered end of an answer section.
@@ -64,6 +78,7 @@ pub struct Steered<'a> {
 /// Composes the answer for a name that was looked up, whose question `writer` stands after.
 pub fn compose<'a>(
     zone: &'a Zone,
+    question: &Name,
     start: Lookup<'a>,
     qtype: RecordType,
     reach: &dyn Fn(&Steer) -> Reach,
@@ -80,8 +95,10 @@ pub fn compose<'a>(
     let mut passed: Vec<&Name> = Vec::new();
     loop {
         let owner = match lookup {
-            // A chain that comes back to where it was has nothing new to say.
-            Lookup::Found(name, _) | Lookup::Wildcard(name, _) if passed.contains(&name) => break,
+            // A chain that comes back to where it was has nothing new to say; a wildcard that it comes back to speaks for
+            // another name.
+            Lookup::Found(name, _) if passed.contains(&name) => break,
+            Lookup::Wildcard(name, _) if passed.contains(&name) && composer.comes_back(&chain, question) => break,
             Lookup::Found(name, owner) | Lookup::Wildcard(name, owner) => {
                 passed.push(name);
                 owner
@@ -121,6 +138,23 @@ struct Composer<'a, 'w> {
 }
 
 impl<'a> Composer<'a, '_> {
+    /// Whether a wildcard has been passed by the name that the chain has come to; if only by another, notes the place.
+    fn comes_back(&mut self, chain: &[Name], question: &Name) -> bool {
+        let Some((name, before)) = chain.split_last() else {
+            return false;
+        };
+        if before.contains(name) || name == question {
+            return true;
+        }
+        let here = || Repeat {
+            name: name.clone(),
+            answers: self.sections.answers,
+            end: self.writer.position(),
+        };
+        self.sections.repeat.get_or_insert_with(here);
+        false
+    }
+
     /// Answers at an owner. Returns the target of an alias that is to be followed.
     fn at_owner(
         &mut self,
@@ -283,6 +317,7 @@ impl Sections<'_> {
             answer_end: 0,
             authority_end: 0,
             steer: None,
+            repeat: None,
         }
     }
 }

@@ -1,1 +1,188 @@
-//! x
+//! What the documents promise: the commands of README.md print what it says, and every block of TOML in README.md and docs/ loads.
+//!
+//! Blocks marked `console` are run: a line that begins with `$` is a command, what follows it is what it prints. `cargo run
+//! --release --` stands for the binary at hand. Blocks marked `toml` say what they are: `zone`, a whole zone file; `settings`, a
+//! windrose.toml; `part`, tables of a zone file to which [`AROUND`] adds what they name; `later`, for what this version does not
+//! have.
+
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+use crate::daemon::{self, Daemon};
+use crate::tidy::{files, top};
+
+/// What a part may name, by the head of its table; a part that has the table itself defines it.
+const AROUND: [(&str, &str); 7] = [
+    ("[records]", "\"@\".NS = \"ns.example.net.\"\n"),
+    (
+        "[pools.frankfurt]",
+        "location = [50.11, 8.68]\nbackends = [\"192.0.2.10\"]\n",
+    ),
+    (
+        "[pools.ashburn]",
+        "location = [39.04, -77.49]\nbackends = [\"192.0.2.20\"]\n",
+    ),
+    (
+        "[pools.singapore]",
+        "location = [1.35, 103.82]\nbackends = [\"192.0.2.30\"]\n",
+    ),
+    ("[pools.sorry]", "backends = [\"192.0.2.40\"]\n"),
+    (
+        "[policies.web]",
+        "choose = \"failover\"\nmembers = [\"frankfurt\", \"ashburn\", \"singapore\"]\n",
+    ),
+    ("[probes.web]", "kind = \"http\"\n"),
+];
+
+/// A fenced block of a document.
+struct Block {
+    /// The document, and the line of the fence.
+    place: String,
+    /// What follows the fence.
+    words: Vec<String>,
+    text: String,
+}
+
+#[test]
+fn readme_commands_print_what_it_says() {
+    if Command::new("dig").arg("-v").stdin(Stdio::null()).output().is_err() {
+        assert!(
+            env::var("CI").as_deref() != Ok("true"),
+            "dig is missing, and CI skips nothing"
+        );
+        eprintln!("SKIPPED: dig is missing, so the commands of README.md are not run");
+        return;
+    }
+    let zones = example_zones();
+    let daemon = Daemon::start(&as_str(&zones));
+    let mut commands = 0;
+    for block in blocks("README.md").iter().filter(|block| block.words == ["console"]) {
+        for part in block.text.split("$ ").skip(1) {
+            let (command, prints) = part.split_once('\n').unwrap();
+            let got = output(command, &daemon, &zones);
+            assert_eq!(got.trim_end(), prints.trim_end(), "{}: $ {command}", block.place);
+            commands += 1;
+        }
+    }
+    assert!(commands >= 10, "only {commands} commands were found in README.md");
+}
+
+#[test]
+fn readme_says_how_to_run_the_tests() {
+    let blocks = blocks("README.md");
+    assert!(
+        blocks
+            .iter()
+            .any(|block| block.words == ["sh"] && block.text == "tests/run\n")
+    );
+}
+
+#[test]
+fn example_zones_are_without_fault() {
+    let zones = example_zones();
+    assert!(zones.len() >= 5);
+    let ended = daemon::run(&as_str(&zones), &["check"]);
+    assert!(
+        ended.status.success() && ended.stderr.is_empty(),
+        "{}{}",
+        ended.stdout,
+        ended.stderr
+    );
+    assert!(
+        ended.stdout.contains(&format!("{} zones", zones.len())),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn blocks_of_toml_load() {
+    let mut documents: Vec<String> = files("docs", "md").into_iter().map(|(path, _)| path).collect();
+    documents.push("README.md".into());
+    let mut checked = 0;
+    for block in documents.iter().flat_map(|document| blocks(document)) {
+        if block.words.first().is_none_or(|word| word != "toml") {
+            continue;
+        }
+        let zone = ("zones/gtm.example.com.toml", block.text.clone());
+        let files = match block.words.get(1).map(String::as_str) {
+            Some("zone") => vec![zone],
+            Some("settings") => vec![("windrose.toml", block.text.clone())],
+            Some("part") => vec![(zone.0, with_what_it_names(&block.text))],
+            Some("later") => continue,
+            _ => panic!("{}: a block of TOML says what it is", block.place),
+        };
+        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        let ended = daemon::run(&files, &["check"]);
+        assert!(ended.status.success(), "{}: {}", block.place, ended.stderr);
+        checked += 1;
+    }
+    assert!(checked >= 10, "only {checked} blocks were found");
+}
+
+/// What a command of README.md prints, with the daemon at hand in the place of the one that the reader started.
+fn output(command: &str, daemon: &Daemon, zones: &[(String, String)]) -> String {
+    let Some(arguments) = command.strip_prefix("cargo run --release -- ") else {
+        let command = command.replace("-p 5300", &format!("-p {}", daemon.address().port()));
+        let done = Command::new("sh")
+            .args(["-c", &command])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        return String::from_utf8(done.stdout).unwrap();
+    };
+    if arguments == "serve" {
+        // The daemon at hand has other addresses; the rest of what it prints is the same.
+        let ready = daemon.wait_for_output("ready: ");
+        let listening = "listening on 127.0.0.1:5300 (UDP and TCP)\nlistening on [::1]:5300 (UDP and TCP)\n";
+        let printed = ready.replace(&format!("127.0.0.1:{}", daemon.address().port()), "127.0.0.1:5300");
+        let (first, last) = printed.trim_end().rsplit_once('\n').unwrap();
+        assert!(listening.starts_with(first), "{printed}");
+        return format!("{listening}{last}\n");
+    }
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    let ended = daemon::run(&as_str(zones), &arguments);
+    assert!(ended.status.success(), "{command}: {}", ended.stderr);
+    ended.stdout
+}
+
+fn example_zones() -> Vec<(String, String)> {
+    files("zones", "toml")
+}
+
+fn as_str(files: &[(String, String)]) -> Vec<(&str, &str)> {
+    files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .collect()
+}
+
+fn with_what_it_names(part: &str) -> String {
+    let around = AROUND
+        .iter()
+        .filter(|(head, _)| !part.lines().any(|line| line == *head));
+    around.fold(part.to_owned(), |text, (head, body)| text + "\n" + head + "\n" + body)
+}
+
+fn blocks(document: &str) -> Vec<Block> {
+    let text = fs::read_to_string(top().join(document)).unwrap();
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut inside = false;
+    for (line, text) in (1..).zip(text.lines()) {
+        match text.strip_prefix("```") {
+            Some(_) if inside => inside = false,
+            Some(words) => {
+                inside = true;
+                let words = words.split_whitespace().map(str::to_owned).collect();
+                blocks.push(Block {
+                    place: format!("{document}:{line}"),
+                    words,
+                    text: String::new(),
+                });
+            }
+            None if inside => blocks.last_mut().unwrap().text += &format!("{text}\n"),
+            None => {}
+        }
+    }
+    blocks
+}

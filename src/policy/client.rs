@@ -1,0 +1,97 @@
+//! The client as decisions see it: IPv4 addresses that come inside IPv6 ones are read as what they carry, and scopes are
+//! told in the family that was asked in.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::Client;
+
+/// Prefixes whose addresses carry an IPv4 address, and the length of each: IPv4-mapped (RFC 4291 2.5.5.2), NAT64 (RFC 6052 2.1)
+/// and 6to4 (RFC 3056 2). The IPv4 address stands right after the prefix.
+const CARRIERS: [(u128, u8); 3] = [(0xffff << 32, 96), (0x0064_ff9b << 96, 96), (0x2002 << 112, 16)];
+
+/// A client, and how its address came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The client.
+    pub client: Client,
+    /// The bits before its address in the one that came: 0 unless it was carried in an IPv6 address.
+    shift: u8,
+    /// The least scope prefix length that does not reach into a prefix that carries IPv4 addresses: they are other clients.
+    least: u8,
+}
+
+impl Seen {
+    /// Reads an address, zero-extended.
+    pub fn new(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self {
+                client: Client { address },
+                shift: 0,
+                least: 0,
+            },
+            IpAddr::V6(address) => Self::new_ipv6(address),
+        }
+    }
+
+    fn new_ipv6(address: Ipv6Addr) -> Self {
+        let bits = address.to_bits();
+        let mut least = 0;
+        for (prefix, length) in CARRIERS {
+            let common = (bits ^ prefix).leading_zeros() as u8;
+            if common >= length {
+                let carried = Ipv4Addr::from_bits((bits << length >> 96) as u32);
+                return Self {
+                    client: Client {
+                        address: carried.into(),
+                    },
+                    shift: length,
+                    least: 0,
+                };
+            }
+            least = least.max(common + 1);
+        }
+        Self {
+            client: Client {
+                address: address.into(),
+            },
+            shift: 0,
+            least,
+        }
+    }
+
+    /// The scope prefix length, in the family that came, of a decision that depends on so many bits of the client's address.
+    pub fn scope(&self, length: u8) -> u8 {
+        match length {
+            0 => 0,
+            length => (length + self.shift).max(self.least),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(text: &str) -> (String, u8) {
+        let seen = Seen::new(text.parse().unwrap());
+        let length = if seen.client.address.is_ipv4() { 24 } else { 56 };
+        (seen.client.address.to_string(), seen.scope(length))
+    }
+
+    #[test]
+    fn carried_addresses_are_read_and_scopes_shifted_back() {
+        assert_eq!(seen("192.0.2.1"), ("192.0.2.1".into(), 24));
+        assert_eq!(seen("::ffff:192.0.2.1"), ("192.0.2.1".into(), 120));
+        assert_eq!(seen("64:ff9b::c000:201"), ("192.0.2.1".into(), 120));
+        assert_eq!(seen("2002:c000:201:5::1"), ("192.0.2.1".into(), 40));
+        assert_eq!(seen("2001:db8::1"), ("2001:db8::1".into(), 56));
+        assert_eq!(Seen::new("::ffff:192.0.2.1".parse().unwrap()).scope(0), 0);
+    }
+
+    #[test]
+    fn scopes_beside_a_carrying_prefix_stay_out_of_it() {
+        assert_eq!(seen("::1"), ("::1".into(), 81)); // ::/80 and below hold ::ffff:0:0/96 from bit 80 on
+        assert_eq!(seen("64:ff9b::1:0:0"), ("64:ff9b::1:0:0".into(), 96));
+        assert_eq!(seen("64:ff9b:1::"), ("64:ff9b:1::".into(), 56));
+    }
+}
