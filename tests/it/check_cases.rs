@@ -61,7 +61,7 @@ fn run(path: &Path) -> Result<(), String> {
 }
 
 /// The files of a case: names and texts.
-pub fn files(case: &str) -> Vec<(String, String)> {
+pub(crate) fn files(case: &str) -> Vec<(String, String)> {
     let parts = case
         .split("\n--- ")
         .skip(1)
