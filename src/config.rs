@@ -148,3 +148,61 @@ impl Default for Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::Source;
+    use crate::spec::{Faults, settings};
+
+    fn settings(text: &str, folder: &str, runtime: Option<&str>) -> Settings {
+        let source = Source::new("windrose.toml", text);
+        let mut faults = Faults::new(&source);
+        let spec = settings::read(&source, &mut faults);
+        assert_eq!(faults.errors(), 0);
+        Settings::new(&spec, Path::new(folder), runtime.map(Path::new))
+    }
+
+    #[test]
+    fn paths_count_from_the_folder_of_the_file() {
+        let text = "server.zones = \"z\"\ngeo.city = [\"a.mmdb\", \"/b.mmdb\"]\ncontrol.socket = \"s\"\n";
+        let settings = settings(text, "/etc/windrose", Some("/run/windrose"));
+        assert_eq!(settings.zones, Path::new("/etc/windrose/z"));
+        assert_eq!(
+            settings.geo.city,
+            [Path::new("/etc/windrose/a.mmdb"), Path::new("/b.mmdb")]
+        );
+        assert_eq!(settings.control.socket, Path::new("/etc/windrose/s"));
+    }
+
+    #[test]
+    fn the_socket_is_in_the_runtime_directory_or_beside_the_file() {
+        assert_eq!(
+            settings("", "/etc/w", Some("/run/w")).control.socket,
+            Path::new("/run/w/windrose.sock")
+        );
+        assert_eq!(
+            settings("", "/etc/w", None).control.socket,
+            Path::new("/etc/w/windrose.sock")
+        );
+        assert_eq!(settings("", "", None).control.socket, Path::new("windrose.sock"));
+    }
+
+    #[test]
+    fn what_is_said_counts_and_what_is_not_is_the_default() {
+        let text = "server.listen = \"192.0.2.1:53\"\nserver.nsid = \"a\"\ncontrol.listen = \"\"\nhealth.warmup = \"500ms\"\nlog.format = \"json\"\n";
+        let said = settings(text, "", None);
+        assert_eq!(said.listen, ["192.0.2.1:53".parse().unwrap()]);
+        assert!(!said.listen_is_default && said.control.listen.is_none() && said.client_subnet);
+        assert_eq!(
+            (said.warmup, said.log.format, said.nsid.as_str()),
+            (Duration::from_millis(500), LogFormat::Json, "a")
+        );
+        let silent = settings("", "", None);
+        assert_eq!(
+            silent.listen,
+            ["127.0.0.1:5300".parse().unwrap(), "[::1]:5300".parse().unwrap()]
+        );
+        assert!(silent.listen_is_default && silent.control.listen.is_some());
+    }
+}

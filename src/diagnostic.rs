@@ -6,7 +6,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A file as it was read: its name, as the user would type it, and its text.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct Source {
     pub path: PathBuf,
     /// All of it.
     pub text: String,
+    /// Where each line starts; worked out when the first fault is shown, so that thousands of them can be.
+    line_starts: OnceLock<Vec<usize>>,
 }
 
 impl Source {
@@ -23,7 +25,26 @@ impl Source {
         Arc::new(Self {
             path: path.into(),
             text: text.into(),
+            line_starts: OnceLock::new(),
         })
+    }
+
+    fn line_starts(&self) -> &[usize] {
+        self.line_starts.get_or_init(|| {
+            let after_feeds = self.text.match_indices('\n').map(|(feed, _)| feed + 1);
+            std::iter::once(0).chain(after_feeds).collect()
+        })
+    }
+
+    /// The text of a line (from 1), without its end.
+    fn line(&self, line: usize) -> &str {
+        let starts = self.line_starts();
+        let start = starts.get(line - 1).copied().unwrap_or(self.text.len());
+        let end = starts.get(line).copied().unwrap_or(self.text.len());
+        self.text
+            .get(start..end)
+            .unwrap_or_default()
+            .trim_end_matches(['\n', '\r'])
     }
 
     /// Line and column (both from 1, columns in characters) of an octet offset.
@@ -32,10 +53,9 @@ impl Source {
         while !self.text.is_char_boundary(offset) {
             offset -= 1;
         }
-        let before = self.text.get(..offset).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.bytes().filter(|&octet| octet == b'\n').count() + 1;
-        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        let line = self.line_starts().partition_point(|start| *start <= offset);
+        let start = self.line_starts().get(line - 1).copied().unwrap_or_default();
+        let column = self.text.get(start..offset).unwrap_or_default().chars().count() + 1;
         (line, column)
     }
 }
@@ -149,7 +169,7 @@ impl fmt::Display for Diagnostic {
             self.message
         )?;
         if let Place::Span(source, span) = &self.place {
-            let text = source.text.lines().nth(line - 1).unwrap_or_default();
+            let text = source.line(line);
             let gutter = line.to_string();
             // Tabs are kept in the caret's line, so that it stands under its text however wide they are shown.
             let indent: String = text

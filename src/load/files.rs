@@ -53,7 +53,10 @@ impl Config {
                 let mut faults = nothing_read(fault.path());
                 faults.push(fault);
                 // Whatever zones name may be in it.
-                let mut spec = SettingsSpec::default();
+                let mut spec = SettingsSpec {
+                    hides_zones: true,
+                    ..SettingsSpec::default()
+                };
                 spec.steering.incomplete = true;
                 (spec, faults, UNIX_EPOCH)
             }
@@ -141,6 +144,8 @@ pub(super) fn read_folder(config: &mut Config) -> Vec<ZoneFile> {
     let folder = &config.settings.zones;
     let names = match list(folder) {
         Ok(names) => names,
+        // The default stands in for what could not be read: that it is missing is no news.
+        Err(_) if config.spec.hides_zones && config.spec.zones.is_none() => return Vec::new(),
         Err(error) => {
             let fault = folder_fault(config, folder, &error);
             config.faults.push(fault);

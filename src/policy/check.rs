@@ -218,6 +218,9 @@ impl<'s> Checker<'_, 's> {
     ) {
         let (before, index) = (scope.faults.errors(), self.drafts[at].scope);
         let location = self.location(at, policy.location.as_ref(), locations, scope.faults);
+        if !self.drafts[at].poisoned {
+            bias_of_members(policy, scope.faults);
+        }
         if policy.choose == Some(ChooseSpec::Nearest) {
             self.members_have_locations(at, policy, scope.faults);
         }
@@ -403,6 +406,17 @@ impl<'s> Checker<'_, 's> {
         };
         let message = format!("this version has no location data: in `{}` {what}", draft.name.value);
         faults.warning_hint(&draft.name.span, message, None);
+    }
+}
+
+/// Tells a bias for what is no member.
+fn bias_of_members(policy: &PolicySpec, faults: &mut Faults) {
+    for (name, _) in &policy.bias {
+        let mut members = policy.members.iter().map(|member| member.name.value.as_str());
+        if !members.clone().any(|member| member == name.value) {
+            let message = format!("`{}` is no member of this policy", name.value);
+            faults.error_hint(&name.span, message, did_you_mean(&name.value, members.by_ref()));
+        }
     }
 }
 

@@ -79,7 +79,7 @@ pub fn network(written: &At<String>, faults: &mut Faults) -> Option<IpNet> {
     Some(network)
 }
 
-/// Whether a text is meant as a network and not as the name of some: no name starts like an address and has its signs.
+/// Whether a text is meant as a network and not as the name of some.
 pub fn looks_like_network(text: &str) -> bool {
-    text.contains(['/', ':']) || text.starts_with(|c: char| c.is_ascii_digit())
+    text.contains(['/', ':']) || text.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.')
 }

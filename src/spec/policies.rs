@@ -2,7 +2,7 @@
 
 use super::places::LocationSpec;
 use super::pools::{MEMBERS_MAX, RootSpec, WEIGHT_MAX, root};
-use super::reader::{Entry, Table, did_you_mean};
+use super::reader::{Entry, Table};
 use super::rules::{self, RuleSpec};
 use super::value::Value;
 use super::{At, Faults, Span, places};
@@ -154,7 +154,6 @@ pub fn read(value: Value<'_>, name: &str, faults: &mut Faults) -> PolicySpec {
     }
     if let Some(choose) = policy.choose.filter(|_| faults.errors() == before) {
         nothing_missing(choose, &given, &table, faults);
-        bias_of_members(&policy, faults);
     }
     policy
 }
@@ -276,15 +275,4 @@ fn bias(value: Value<'_>, faults: &mut Faults) -> Vec<(At<String>, f64)> {
         bias.push((At::new(entry.key.to_owned(), entry.key_span.clone()), factor));
     }
     bias
-}
-
-/// Tells a bias for what is no member.
-fn bias_of_members(policy: &PolicySpec, faults: &mut Faults) {
-    for (name, _) in &policy.bias {
-        if !policy.members.iter().any(|member| member.name.value == name.value) {
-            let known = policy.members.iter().map(|member| member.name.value.as_str());
-            let message = format!("`{}` is no member of this policy", name.value);
-            faults.error_hint(&name.span, message, did_you_mean(&name.value, known));
-        }
-    }
 }

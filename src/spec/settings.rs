@@ -28,6 +28,8 @@ pub struct SettingsSpec {
     pub workers: Option<u32>,
     /// `[server] zones`.
     pub zones: Option<At<String>>,
+    /// Whether a fault may hide what `zones` is.
+    pub hides_zones: bool,
     /// `[server] client_subnet`.
     pub client_subnet: Option<bool>,
     /// `[server] nsid`.
@@ -75,6 +77,7 @@ pub fn read(source: &Arc<Source>, faults: &mut Faults) -> SettingsSpec {
         };
         SettingsSpec {
             steering,
+            hides_zones: true,
             ..SettingsSpec::default()
         }
     })
@@ -84,7 +87,10 @@ fn walk(document: &Table<'_>, faults: &mut Faults) -> SettingsSpec {
     let mut spec = SettingsSpec::default();
     for entry in &document.entries {
         match entry.key {
-            "server" => each(entry, faults, |entry, faults| server(entry, &mut spec, faults)),
+            "server" => {
+                spec.hides_zones |= !entry.value.is_table();
+                each(entry, faults, |entry, faults| server(entry, &mut spec, faults));
+            }
             "geo" => each(entry, faults, |entry, faults| geo(entry, &mut spec, faults)),
             "health" => each(entry, faults, |entry, faults| health(entry, &mut spec, faults)),
             "control" => each(entry, faults, |entry, faults| control(entry, &mut spec, faults)),
@@ -96,6 +102,7 @@ fn walk(document: &Table<'_>, faults: &mut Faults) -> SettingsSpec {
             _ => {
                 // Its name may be misspelled: what is looked for in vain may be in it.
                 spec.steering.incomplete = true;
+                spec.hides_zones = true;
                 entry.unknown("windrose.toml", TABLES, faults);
             }
         }
@@ -110,29 +117,34 @@ fn each(entry: &Entry<'_>, faults: &mut Faults, mut read: impl FnMut(&Entry<'_>,
     }
 }
 
+const SERVER_KEYS: &[&str] = &[
+    "listen",
+    "workers",
+    "engine",
+    "zones",
+    "client_subnet",
+    "nsid",
+    "version",
+];
+
 fn server(entry: &Entry<'_>, spec: &mut SettingsSpec, faults: &mut Faults) {
     let value = entry.value;
     match entry.key {
         "listen" => spec.listen = Some(listen(value, faults)),
         "workers" => spec.workers = value.integer("a number of threads", 0..=WORKERS_MAX, faults),
         "engine" => engine(value, faults),
-        "zones" => spec.zones = path(value, faults),
+        "zones" => {
+            spec.zones = path(value, faults);
+            spec.hides_zones |= spec.zones.is_none();
+        }
         "client_subnet" => spec.client_subnet = value.boolean(faults),
         "nsid" => spec.nsid = short(value, faults),
         "version" => spec.version = short(value, faults),
-        _ => entry.unknown(
-            "[server]",
-            &[
-                "listen",
-                "workers",
-                "engine",
-                "zones",
-                "client_subnet",
-                "nsid",
-                "version",
-            ],
-            faults,
-        ),
+        _ => {
+            // It may be `zones`, misspelled.
+            spec.hides_zones = true;
+            entry.unknown("[server]", SERVER_KEYS, faults);
+        }
     }
 }
 

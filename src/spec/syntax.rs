@@ -52,6 +52,15 @@ fn tell(errors: &[Error], faults: &mut Faults) {
     }
 }
 
+/// Parts of the parser's messages after which it does not find back before the end of what it is in.
+const SWALLOWING: &[&str] = &[
+    "in array",
+    "in inline table",
+    "missing assignment",
+    "key with no value",
+    "invalid key-value",
+];
+
 struct Fault {
     span: Span,
     message: String,
@@ -97,7 +106,7 @@ impl Fault {
             swallows_the_rest = true;
             "the string does not end".to_owned()
         } else {
-            swallows_the_rest = message.contains("in array") || message.contains("in inline table");
+            swallows_the_rest = SWALLOWING.iter().any(|part| message.contains(part));
             message.to_owned()
         };
         Self {
@@ -131,4 +140,26 @@ fn word(text: &str, span: &Span) -> Span {
             .map_or(1, char::len_utf8)
     });
     start..span.start + after.find(ends).unwrap_or(after.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(text: &str) -> Vec<String> {
+        let source = Source::new("a.toml", text);
+        let mut faults = Faults::new(&source);
+        read(&source, &mut faults, |_, _| (), |_| ());
+        faults.into_sorted().into_iter().map(|fault| fault.message).collect()
+    }
+
+    #[test]
+    fn deep_nesting_is_a_fault_and_no_harm() {
+        for (open, middle, close) in [("a.", "a = 1", ""), ("a = [", "", ""), ("[", "", ""), ("a = {", "", "")] {
+            messages(&format!("{}{middle}{close}", open.repeat(100_000)));
+        }
+        messages(&format!("a = {}1{}", "[".repeat(50_000), "]".repeat(50_000)));
+        messages(&format!("a = {}", "{a=".repeat(50_000)));
+        messages(&format!("[{}a]", "a.".repeat(50_000)));
+    }
 }

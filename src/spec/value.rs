@@ -363,7 +363,10 @@ pub fn one_of(words: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use toml::de::DeTable;
+
     use super::*;
+    use crate::diagnostic::Source;
 
     #[test]
     fn reads_durations() {
@@ -376,5 +379,25 @@ mod tests {
         for text in ["", "5", "s", "-5s", "5 s", "5M", "500ms", "1.5h", "99999999999s", "5m5"] {
             assert_eq!(parse_duration(text, Units::Seconds), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_place_in_a_string_is_its_place_in_the_file() {
+        let place = |written: &str, offset| {
+            let source = Source::new("a.toml", format!("a = {written}\n"));
+            let mut faults = Faults::new(&source);
+            let document = DeTable::parse(&source.text).unwrap();
+            let table = Table::new(document.get_ref(), document.span());
+            let place = table.entries[0].value.text(&mut faults).unwrap().place(offset);
+            source.text[place].to_owned()
+        };
+        assert_eq!(place("\"10 mail x\"", 3), "mail");
+        assert_eq!(place("'10 mail'", 5), "il");
+        assert_eq!(place("\"\"\"10 mail\"\"\"", 0), "10");
+        // At the end there is nothing to mark but the whole; escapes cannot be counted.
+        assert_eq!(place("\"10 mail\"", 7), "\"10 mail\"");
+        assert_eq!(place("\"10\\u0020mail\"", 3), "\"10\\u0020mail\"");
+        assert_eq!(place("\"\"", 0), "\"\"");
+        assert_eq!(place("\"üü x\"", 1), "üü");
     }
 }

@@ -50,23 +50,30 @@ fn run(path: &Path) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("zones")).unwrap();
     fs::write(folder.path().join("windrose.toml"), "").unwrap();
-    let mut expected = None;
-    for part in text.split("\n--- ").skip(1) {
-        let (title, body) = part.split_once('\n').unwrap_or((part, ""));
-        match title.trim() {
-            "check" => expected = Some(body),
-            file => write(&folder.path().join(file), body),
-        }
+    for (file, body) in files(&text) {
+        write(&folder.path().join(file), &body);
     }
+    let expected = text.split_once("\n--- check\n").map(|(_, expected)| expected);
     let expected = expected.ok_or_else(|| format!("{name}: no `--- check`"))?;
     let found = load(Some(&folder.path().join("windrose.toml"))).faults;
     let prefix = format!("{}/", folder.path().display());
     compare(expected, &found, &prefix).map_err(|difference| format!("{name}:\n{difference}"))
 }
 
-/// Writes a file of a case, with the line feed that splitting took.
+/// The files of a case: names and texts.
+pub(crate) fn files(case: &str) -> Vec<(String, String)> {
+    let parts = case
+        .split("\n--- ")
+        .skip(1)
+        .map(|part| part.split_once('\n').unwrap_or((part, "")));
+    // Splitting takes the last line feed.
+    let file = |(title, body): (&str, &str)| (title.trim().to_owned(), format!("{}\n", body.trim_end_matches('\n')));
+    parts.filter(|(title, _)| title.trim() != "check").map(file).collect()
+}
+
+/// Writes a file of a case.
 fn write(path: &Path, body: &str) {
-    let mut octets = format!("{}\n", body.strip_suffix('\n').unwrap_or(body)).into_bytes();
+    let mut octets = body.as_bytes().to_vec();
     while let Some(at) = octets.windows(4).position(|octets| octets == b"\\x80") {
         octets.splice(at..at + 4, [0x80]);
     }

@@ -16,6 +16,7 @@ mod invariants;
 mod layers;
 mod message;
 mod plain;
+mod mutations;
 mod query;
 mod questions;
 mod random_zones;
