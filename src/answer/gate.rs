@@ -41,11 +41,10 @@ pub(super) fn refusal(parsed: &Parsed, request: &Request<'_>, options: &Options)
 
 #[cold]
 fn other_class(parsed: &Parsed, bytes: &[u8], options: &Options) -> Refusal {
-    let asked = parsed.name(bytes).to_ascii_lowercase();
-    let is_version = matches!(
-        asked.as_slice(),
-        b"\x07version\x04bind\x00" | b"\x07version\x06server\x00"
-    );
+    // A length octet is below 64, so below every letter.
+    let asked = parsed.name(bytes);
+    let is_version = asked.eq_ignore_ascii_case(b"\x07version\x04bind\x00")
+        || asked.eq_ignore_ascii_case(b"\x07version\x06server\x00");
     let is_text = matches!(parsed.qtype, RecordType::TXT | RecordType::ANY);
     if parsed.qclass == class::CH && is_version && is_text && !options.version.is_empty() {
         return Refusal::Version;

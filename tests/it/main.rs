@@ -2,6 +2,7 @@
 //! layers and tidiness of the source, and what README promises.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod allocations;
 mod cases;
 mod daemon;
 mod decide;
