@@ -159,7 +159,6 @@ pub(crate) fn steering() -> Steering {
     (ranked.answers, *sticky) = (Answers::Count(3), true);
     pool(&mut steering, "down", "192.0.2.66");
     pool(&mut steering, "lost", "192.0.2.66").2.fallback = Fallback::Servfail;
-    let pools = "one eight sticky8 sticky32 four all ranked";
     for at in 1..=8 {
         pool(&mut steering, &format!("site{at}"), &many(4));
     }
@@ -167,7 +166,12 @@ pub(crate) fn steering() -> Steering {
     policy(&mut steering, "weighted", Choose::Weighted, sites);
     policy(&mut steering, "steady", Choose::Weighted, sites).sticky = true;
     policy(&mut steering, "tiers", Choose::Failover, "lost host");
-    policy(&mut steering, "deep", Choose::Weighted, &format!("weighted {pools}"));
+    policy(
+        &mut steering,
+        "deep",
+        Choose::Weighted,
+        "weighted one eight sticky8 sticky32",
+    );
     steering
 }
 

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod allocation;
+mod allocations;
 mod cases;
-mod chance;
 mod check_cases;
 mod daemon;
 mod decide;
@@ -15,8 +15,8 @@ mod found;
 mod invariants;
 mod layers;
 mod message;
-mod plain;
 mod mutations;
+mod plain;
 mod query;
 mod questions;
 mod random_zones;
