@@ -51,18 +51,19 @@ pub(super) struct Facts {
     /// For rules: the networks of each.
     pub(super) networks: Vec<Vec<IpNet>>,
     /// What its pools hold.
-    sort: Sort,
+    pub(super) sort: Sort,
     /// Whether some pool beneath it, or it itself, has a location.
-    located: bool,
+    pub(super) located: bool,
     /// Whether what is said here is all there is to it.
-    known: bool,
+    pub(super) known: bool,
     /// Whether a record names it.
-    is_root: bool,
+    pub(super) is_root: bool,
     /// What the roots above it hold, itself among them; empty if no record leads here.
-    above: Sort,
-    in_use: bool,
+    pub(super) above: Sort,
+    /// Whether a record leads here.
+    pub(super) in_use: bool,
     /// Whether anything names it.
-    is_named: bool,
+    pub(super) is_named: bool,
 }
 
 /// Checks the definitions of all files; the first is windrose.toml.
@@ -166,11 +167,13 @@ fn tell_circle(circle: &[(usize, usize)], drafts: &mut [Draft<'_>], scopes: &mut
     }
 }
 
-struct Checker<'c, 's> {
-    drafts: &'c [Draft<'s>],
-    edges: &'c [Vec<usize>],
-    names: &'c Names<'s>,
-    facts: Vec<Facts>,
+/// The facts, as they are worked out.
+#[derive(Debug)]
+pub(super) struct Checker<'c, 's> {
+    pub(super) drafts: &'c [Draft<'s>],
+    pub(super) edges: &'c [Vec<usize>],
+    pub(super) names: &'c Names<'s>,
+    pub(super) facts: Vec<Facts>,
 }
 
 type Locations<'s> = Things<'s, Option<Point>>;
@@ -279,7 +282,7 @@ impl<'s> Checker<'_, 's> {
         }
     }
 
-    fn root_spec(&self, at: usize) -> &'s RootSpec {
+    pub(super) fn root_spec(&self, at: usize) -> &'s RootSpec {
         match self.drafts[at].content {
             Content::Pool(pool) => &pool.root,
             Content::Policy(policy) => &policy.root,
@@ -322,91 +325,6 @@ impl<'s> Checker<'_, 's> {
             }
         }
     }
-
-    /// Follows records to the roots that they name, and roots to what is beneath them.
-    fn use_from_roots(&mut self, scopes: &[Scope<'_>], order: &[usize]) {
-        for (index, scope) in scopes.iter().enumerate() {
-            for at in scope.roots.iter().filter_map(|root| self.names.find(index, root)) {
-                self.facts[at].is_root = true;
-                self.facts[at].is_named = true;
-            }
-        }
-        // A policy comes before its members in the order turned round, so that all above a node is known when it is met.
-        for &at in order.iter().rev() {
-            if self.facts[at].is_root {
-                self.facts[at].in_use = true;
-                self.facts[at].above = self.facts[at].above.or(self.facts[at].sort);
-            }
-            let Facts {
-                above,
-                in_use,
-                fallback,
-                ..
-            } = self.facts[at];
-            for &member in &self.edges[at] {
-                let member = &mut self.facts[member];
-                member.is_named = true;
-                member.in_use |= in_use;
-                member.above = member.above.or(above);
-            }
-            if let Some(pool) = fallback {
-                self.facts[pool].is_named = true;
-            }
-        }
-    }
-
-    /// Contract, rule 2: some client must never get NODATA alone.
-    fn at_root(&self, at: usize, faults: &mut Faults) {
-        let facts = &self.facts[at];
-        if !facts.known {
-            return;
-        }
-        let below_the_root_only = facts.is_named && !facts.is_root;
-        if let Some(pool) = facts
-            .fallback
-            .filter(|pool| !below_the_root_only && self.facts[*pool].known)
-            && let Some(name) = &self.root_spec(at).fallback
-            && let Some(family) = lacks(self.facts[pool].sort, facts.sort)
-        {
-            let message = format!(
-                "the fallback pool `{}` has no {family}, which `{}` has",
-                name.value, self.drafts[at].name.value
-            );
-            let hint = "some clients would get no data, and their resolvers would keep that for all".to_owned();
-            faults.error_hint(&name.span, message, hint);
-        }
-        if let Content::Policy(policy) = self.drafts[at].content {
-            let targets = policy
-                .rules
-                .iter()
-                .filter_map(|rule| rule.target.as_ref())
-                .chain(&policy.otherwise);
-            for name in targets {
-                let target = self.names.find(self.drafts[at].scope, &name.value);
-                if let Some(family) = target.and_then(|target| lacks(self.facts[target].sort, facts.above)) {
-                    let message = format!("`{}` has no {family}, which other members have", name.value);
-                    let hint = format!("clients sent there are passed on for {family}");
-                    faults.warning_hint(&name.span, message, hint);
-                }
-            }
-        }
-    }
-
-    /// What this version cannot do yet.
-    fn without_locations(&self, at: usize, faults: &mut Faults) {
-        let (draft, facts) = (&self.drafts[at], &self.facts[at]);
-        let Content::Policy(policy) = draft.content else { return };
-        if !facts.in_use || !facts.known {
-            return;
-        }
-        let what = match policy.choose {
-            Some(ChooseSpec::Rules) => "every client gets `otherwise`",
-            Some(ChooseSpec::Nearest) => "members are tried in the order written",
-            _ => return,
-        };
-        let message = format!("this version has no location data: in `{}` {what}", draft.name.value);
-        faults.warning_hint(&draft.name.span, message, None);
-    }
 }
 
 /// Tells a bias for what is no member.
@@ -436,15 +354,6 @@ fn rule_networks<'s>(
         }
     }
     list
-}
-
-/// A family that `needed` has and `sort` has not.
-fn lacks(sort: Sort, needed: Sort) -> Option<&'static str> {
-    let pairs = sort.families().into_iter().zip(needed.families());
-    pairs
-        .into_iter()
-        .find(|((_, has), (_, needs))| *needs && !has)
-        .map(|((family, _), _)| family)
 }
 
 impl Checked<'_> {

@@ -10,6 +10,7 @@ pub mod model;
 pub mod names;
 pub mod order;
 pub mod pool;
+pub mod roots;
 pub mod sticky;
 pub mod trace;
 pub mod tree;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::reader::{Entry, Table, home};
+use super::reader::{Entry, Table};
 use super::records::{self, RecordsSpec};
 use super::steering::{self, SteeringSpec};
 use super::value::{Text, Value};
@@ -120,6 +120,7 @@ fn walk(source: &Arc<Source>, document: &Table<'_>, faults: &mut Faults) -> Zone
         spec.steering.incomplete = true;
         spec.records.poisoned = true;
     }
+    spec.records.poisoned |= faults.has_slips();
     spec
 }
 
@@ -149,26 +150,9 @@ fn unknown_table(entry: &Entry<'_>, faults: &mut Faults) {
         );
     } else if entry.key == "ttl" {
         entry.unknown_hint("a zone file", "`ttl` belongs in [zone]".to_owned(), faults);
-    } else if home(entry.key).is_none() && entry.value.as_table().is_some_and(|table| looks_like_owner(&table)) {
-        entry.unknown_hint(
-            "a zone file",
-            format!("an owner stands in [records]: [records.{}]", entry.key),
-            faults,
-        );
     } else {
         entry.unknown("a zone file", TABLES, faults);
     }
-}
-
-fn looks_like_owner(table: &Table<'_>) -> bool {
-    !table.entries.is_empty()
-        && table.entries.iter().all(|entry| {
-            let upper = entry
-                .key
-                .bytes()
-                .all(|octet| octet.is_ascii_uppercase() || octet.is_ascii_digit());
-            entry.key == "steer" || (upper && crate::wire::code::RecordType::parse(entry.key).is_some())
-        })
 }
 
 fn zone(value: Value<'_>, spec: &mut ZoneSpec, faults: &mut Faults) {

@@ -16,6 +16,7 @@ pub mod steering;
 pub mod syntax;
 pub mod value;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ pub struct Faults {
     source: Arc<Source>,
     list: Vec<Diagnostic>,
     errors: usize,
+    slips: BTreeSet<String>,
 }
 
 impl Faults {
@@ -55,6 +57,7 @@ impl Faults {
             source: source.clone(),
             list: Vec::new(),
             errors: 0,
+            slips: BTreeSet::new(),
         }
     }
 
@@ -95,6 +98,17 @@ impl Faults {
     /// How many errors there are so far: whoever reads an item compares before and after, to know whether it is poisoned.
     pub fn errors(&self) -> usize {
         self.errors
+    }
+
+    /// Notes that an owner stands in this place, where none belongs; gives whether it is the first there. A header that is
+    /// missing puts many owners in one wrong place, and is one mistake.
+    pub fn first_slip(&mut self, place: &str) -> bool {
+        self.slips.insert(place.to_owned())
+    }
+
+    /// Whether owners stand where none belong.
+    pub fn has_slips(&self) -> bool {
+        !self.slips.is_empty()
     }
 
     /// All of them, in the order of their places.

@@ -1,5 +1,6 @@
 //! `rules` of a policy: conditions on where a client is, and who serves it then.
 
+use super::pools::MEMBERS_MAX;
 use super::reader::{Table, did_you_mean};
 use super::value::Value;
 use super::{At, Faults};
@@ -43,6 +44,9 @@ pub fn read(value: Value<'_>, faults: &mut Faults) -> Vec<RuleSpec> {
     };
     if list.is_empty() {
         faults.error(&value.span(), "the policy has no rules");
+    }
+    if list.len() > MEMBERS_MAX {
+        faults.error(&value.span(), format!("a policy has at most {MEMBERS_MAX} rules"));
     }
     list.into_iter()
         .filter_map(|value| Some(rule(&value.table(faults)?, faults)))
