@@ -12,6 +12,7 @@ mod expect;
 mod fixture;
 mod forests;
 mod found;
+mod fuzz;
 mod invariants;
 mod layers;
 mod message;

@@ -1,0 +1,106 @@
+//! What every input is held to: shared by the fuzz targets and by the short test that runs with all others.
+#![allow(dead_code, reason = "each target uses one of them")]
+
+use std::net::IpAddr;
+
+use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
+use windrose::answer::{Outcome, Request, ResponseBuffer, Transport, answer};
+use windrose::image::Serving;
+use windrose::wire::code::RecordType;
+use windrose::wire::name::Name;
+use windrose::wire::rdata;
+
+/// Octets that come as a query, over both transports: there is no response, or one that another implementation reads to its end.
+pub(crate) fn query(serving: &Serving, octets: &[u8]) {
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let mut response = ResponseBuffer::with_capacity(65_535);
+        let request = Request {
+            bytes: octets,
+            source: IpAddr::from([192, 0, 2, 1]),
+            transport,
+            // As much chance as the octets hold, so that an input is all that a failure needs.
+            random: octets
+                .iter()
+                .fold(7, |word: u64, octet| word.wrapping_mul(31) + u64::from(*octet)),
+        };
+        let outcome = answer(&request, serving, &mut response);
+        let answerable = octets.len() >= 12 && octets[2] & 0x80 == 0;
+        assert_eq!(outcome != Outcome::Dropped, answerable, "dropped or not, wrongly");
+        if let Outcome::Answered(rcode) = outcome {
+            well_formed(octets, response.as_slice(), rcode.0, transport);
+        }
+    }
+}
+
+fn well_formed(asked: &[u8], answered: &[u8], rcode: u16, transport: Transport) {
+    let mut decoder = BinDecoder::new(answered);
+    let message = hickory_proto::op::Message::read(&mut decoder).expect("a response that can be read");
+    assert!(decoder.is_empty(), "octets follow the response");
+    assert!(
+        transport == Transport::Tcp || answered.len() <= 1232,
+        "{} octets",
+        answered.len()
+    );
+    assert_eq!(asked[..2], answered[..2], "another id");
+    assert_eq!(
+        asked[2] & 0x79 | 0x80,
+        answered[2] & 0xf9,
+        "another opcode or RD, or no QR"
+    );
+    assert_eq!(u16::from(answered[3]), rcode & 15, "another rcode, or RA, AD or CD");
+    if let [0, 1] = answered[4..6] {
+        let question = usize::from(message.queries[0].name().len() as u16) + 4;
+        assert_eq!(
+            asked[12..12 + question],
+            answered[12..12 + question],
+            "another question"
+        );
+    }
+}
+
+/// Text as a name: what it is read as reads back to itself, and is a name in wire form.
+pub(crate) fn name(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    let origin = Name::parse("example.com.", None).expect("a name");
+    for origin in [None, Some(&origin)] {
+        match Name::parse(text, origin) {
+            Ok(name) => {
+                let again = Name::parse(&name.to_string(), None).expect("the name that was written");
+                assert_eq!(again.wire(), name.wire());
+                assert!(Name::from_wire(name.wire()).is_some());
+                assert!(name.is_at_or_below(&Name::root()) && name.labels().all(|label| label.len() < 64));
+            }
+            Err(error) => assert!(error.offset <= text.len(), "a fault outside the text"),
+        }
+    }
+}
+
+/// Two octets of type, then record data: as text, and as octets.
+pub(crate) fn rdata(octets: &[u8]) {
+    let Some(([high, low], data)) = octets.split_first_chunk::<2>().map(|(rtype, data)| (*rtype, data)) else {
+        return;
+    };
+    let rtype = RecordType(u16::from_be_bytes([high, low]));
+    let origin = Name::parse("example.com.", None).expect("a name");
+    if let Ok(text) = std::str::from_utf8(data) {
+        match rdata::parse(rtype, text, &origin) {
+            Ok(data) => reads_back(rtype, &data),
+            Err(error) => assert!(error.offset <= text.len(), "a fault outside the text"),
+        }
+    }
+    if data.len() <= rdata::RDATA_MAX {
+        // Octets of any kind can be shown, and cut into pieces that are all of them.
+        rdata::present(rtype, data);
+        rdata::names(rtype, data);
+        let pieces = rdata::pieces(rtype, data).into_iter().map(|piece| match piece {
+            rdata::Piece::Octets(octets) | rdata::Piece::Name(octets) => octets,
+        });
+        assert_eq!(pieces.collect::<Vec<_>>().concat(), data);
+    }
+}
+
+fn reads_back(rtype: RecordType, data: &[u8]) {
+    let text = rdata::present(rtype, data);
+    let again = rdata::parse(rtype, &text, &Name::root());
+    assert_eq!(again.as_deref(), Ok(data), "{rtype} {text}");
+}
