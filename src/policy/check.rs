@@ -258,7 +258,7 @@ impl<'s> Checker<'_, 's> {
         Some(Location { latitude, longitude })
     }
 
-    /// Contract, rule 3: the distance to a policy is that to its own location, or the least over all pools beneath it.
+    /// Rule of decision 3: the distance to a policy is that to its own location, or the least over all pools beneath it.
     fn members_have_locations(&self, at: usize, policy: &PolicySpec, faults: &mut Faults) {
         for member in &policy.members {
             let Some(target) = self.names.find(self.drafts[at].scope, &member.name.value) else {

@@ -157,7 +157,7 @@ fn draft<'s, T>(scope: usize, of: &Scope<'s>, item: &'s Named<T>, content: Conte
     }
 }
 
-/// Contract 1: a name defined in a zone and in windrose.toml is an error, not a shadow.
+/// docs, Files: a name defined in a zone and in windrose.toml is an error, not a shadow.
 fn tell_shadow(name: &At<String>, faults: &mut Faults) {
     faults.error_hint(
         &name.span,

@@ -39,7 +39,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// Contract, rule 2: some client must never get NODATA alone.
+    /// Rule of decision 2: some client must never get NODATA alone.
     pub(super) fn at_root(&self, at: usize, faults: &mut Faults) {
         let facts = &self.facts[at];
         if !facts.known {

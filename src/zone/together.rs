@@ -172,7 +172,7 @@ fn more_than_one(place: &Place<'_>, rrset: &RRsetSpec, faults: &mut Faults) -> b
     true
 }
 
-/// Contract: a steered owner answers A and AAAA.
+/// docs: a steered owner answers A and AAAA.
 fn steered(place: &Place<'_>, faults: &mut Faults) -> bool {
     let Some(steer) = &place.placed.spec.steer else {
         return false;
@@ -203,7 +203,7 @@ fn steered(place: &Place<'_>, faults: &mut Faults) -> bool {
     false
 }
 
-/// Contract: an owner that can be answered by a CNAME carries nothing else and is not an apex.
+/// docs: an owner that can be answered by a CNAME carries nothing else and is not an apex.
 fn steered_by_host(place: &Place<'_>, faults: &mut Faults) -> bool {
     let Some(steer) = place.placed.spec.steer.as_ref().filter(|_| place.placed.by_host) else {
         return false;
