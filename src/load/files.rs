@@ -88,9 +88,11 @@ fn read(path: &Path) -> Result<(Arc<Source>, SystemTime), Diagnostic> {
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
             let before = error.as_bytes().get(..valid).unwrap_or_default();
-            let line = before.iter().filter(|&&octet| octet == b'\n').count() + 1;
-            let message = format!("is not UTF-8 text: the first fault is in line {line}");
-            Err(Diagnostic::file(path, message).hint("TOML is UTF-8: write the file in that encoding"))
+            let source = Source::new(path, String::from_utf8_lossy(before));
+            Err(
+                Diagnostic::error(&source, valid..valid, "is not UTF-8 text from here on")
+                    .hint("TOML is UTF-8: write the file in that encoding"),
+            )
         }
     }
 }

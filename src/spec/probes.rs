@@ -84,7 +84,7 @@ pub fn read(value: Value<'_>, faults: &mut Faults) -> ProbeSpec {
         key(entry, &mut probe, faults);
     }
     match probe.kind {
-        Some(kind) => fits(kind, &table, faults),
+        Some(kind) => fits(kind, &table, probe.verify, faults),
         None if faults.errors() == before => {
             let hint = "kind = \"tcp\", \"http\" or \"https\"".to_owned();
             faults.error_hint(&table.span, "the probe has no `kind`", hint);
@@ -151,8 +151,12 @@ fn key(entry: &Entry<'_>, probe: &mut ProbeSpec, faults: &mut Faults) {
 }
 
 /// Tells the keys that mean nothing to this kind.
-fn fits(kind: KindSpec, table: &Table<'_>, faults: &mut Faults) {
+fn fits(kind: KindSpec, table: &Table<'_>, verify: Option<bool>, faults: &mut Faults) {
     for entry in &table.entries {
+        // What goes without saying may be said.
+        if entry.key == "verify" && verify == Some(true) && kind == KindSpec::Http {
+            continue;
+        }
         let Some((_, least)) = NEEDS.iter().find(|(key, least)| *key == entry.key && *least > kind) else {
             continue;
         };

@@ -9,7 +9,7 @@ use super::{Faults, Span};
 use crate::diagnostic::Source;
 
 /// The most faults of syntax told of one file.
-const FAULTS_MAX: usize = 5;
+const FAULTS_MAX: usize = 50;
 
 /// Gives the table of a document to `walk`, if its syntax is right; else tells what is wrong, and gives as much as could be read
 /// to `salvage`.
@@ -103,7 +103,8 @@ impl Fault {
             swallows_the_rest = true;
             "a comma is missing here, or the `}` that ends the table".to_owned()
         } else if message.contains(" string, expected `") {
-            swallows_the_rest = true;
+            // A string of one line ends with it, unless a bracket stays open with the quote.
+            swallows_the_rest = message.contains("multi-line") || line(text, &span).contains(['[', '{']);
             "the string does not end".to_owned()
         } else {
             swallows_the_rest = SWALLOWING.iter().any(|part| message.contains(part));
@@ -126,6 +127,12 @@ fn before_space(text: &str, span: &Span) -> Span {
     let before = text.get(..span.start).unwrap_or_default();
     let end = before.trim_end_matches(['\n', '\r']).len();
     end..end
+}
+
+/// The line that a span begins in, up to there.
+fn line<'t>(text: &'t str, span: &Span) -> &'t str {
+    let before = text.get(..span.start).unwrap_or_default();
+    before.rsplit('\n').next().unwrap_or_default()
 }
 
 /// The whole word around a span.
