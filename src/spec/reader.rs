@@ -5,6 +5,7 @@ use toml::de::DeTable;
 use super::value::Value;
 use super::{Faults, Span};
 use crate::diagnostic::nearest_word;
+use crate::wire::code::RecordType;
 
 /// A table as it is written.
 #[derive(Debug, Clone)]
@@ -75,14 +76,33 @@ pub fn home(key: &str) -> Option<&'static str> {
         .map(|(table, _)| *table)
 }
 
+/// Whether a table has record types and `steer` for keys, as only an owner has.
+pub fn looks_like_owner(table: &Table<'_>) -> bool {
+    table.entries.iter().any(|entry| entry.key != "ttl")
+        && table.entries.iter().all(|entry| {
+            let upper = entry
+                .key
+                .bytes()
+                .all(|octet| octet.is_ascii_uppercase() || octet.is_ascii_digit());
+            matches!(entry.key, "steer" | "ttl") || (upper && RecordType::parse(entry.key).is_some())
+        })
+}
+
 impl Entry<'_> {
     /// Tells that the key is not known here. `known` are the keys that are.
     pub fn unknown(&self, place: &str, known: &[&str], faults: &mut Faults) {
         let hint = home(self.key)
             .map(|home| format!("`{}` belongs in {home}", self.key))
+            .or_else(|| self.slipped_owner())
             .or_else(|| did_you_mean(self.key, known.iter().copied()))
             .unwrap_or_else(|| format!("known here: {}", known.join(", ")));
         faults.error_hint(&self.key_span, format!("unknown key `{}` in {place}", self.key), hint);
+    }
+
+    /// The hint for an owner of records in another table: in TOML a table goes on to the next `[...]`.
+    pub fn slipped_owner(&self) -> Option<String> {
+        let owner = self.value.as_table().is_some_and(|table| looks_like_owner(&table));
+        owner.then(|| "an owner stands in [records], above the tables that follow it".to_owned())
     }
 
     /// Tells that the key is not known here, with a hint that fits better than a guess.
