@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::reader::{Entry, Table};
+use super::reader::{Entry, Table, looks_like_owner};
 use super::records::{self, RecordsSpec};
 use super::steering::{self, SteeringSpec};
 use super::value::{Text, Value};
 use super::{At, Faults, syntax};
-use crate::diagnostic::Source;
+use crate::diagnostic::{Source, nearest_word};
 use crate::wire::name::Name;
 
 /// What a zone file says.
@@ -27,8 +27,6 @@ pub struct ZoneSpec {
     pub records: RecordsSpec,
     /// What it defines.
     pub steering: SteeringSpec,
-    /// Whether it has tables that are not known.
-    pub hides_tables: bool,
 }
 
 impl ZoneSpec {
@@ -42,7 +40,6 @@ impl ZoneSpec {
             soa: SoaSpec::default(),
             records: RecordsSpec::default(),
             steering: SteeringSpec::default(),
-            hides_tables: false,
         }
     }
 }
@@ -103,6 +100,7 @@ pub fn read(source: &Arc<Source>, faults: &mut Faults) -> ZoneSpec {
 
 fn walk(source: &Arc<Source>, document: &Table<'_>, faults: &mut Faults) -> ZoneSpec {
     let mut spec = ZoneSpec::empty(source);
+    let mut hidden = Hidden::default();
     for entry in &document.entries {
         match entry.key {
             "zone" => zone(entry.value, &mut spec, faults),
@@ -111,17 +109,43 @@ fn walk(source: &Arc<Source>, document: &Table<'_>, faults: &mut Faults) -> Zone
             key if steering::TABLES.contains(&key) => spec.steering.read(entry, faults),
             _ => {
                 unknown_table(entry, faults);
-                spec.hides_tables = true;
+                hide(entry, &mut hidden);
             }
         }
     }
-    // A table of which the name is misspelled, or that has slipped into another, holds what seems to be missing.
-    if spec.hides_tables || spec.records.hides_tables {
-        spec.steering.incomplete = true;
-        spec.records.poisoned = true;
+    spec.steering.incomplete |= hidden.steering || spec.records.hides_tables;
+    spec.records.poisoned |= hidden.records;
+    for entry in document.entries.iter().filter(|entry| entry.key != "records") {
+        slipped_owners(entry, &mut spec.records.hidden);
     }
-    spec.records.poisoned |= faults.has_slips();
     spec
+}
+
+/// What seems to be missing because it stands in a table that is not known.
+#[derive(Default)]
+struct Hidden {
+    steering: bool,
+    records: bool,
+}
+
+/// The owners in a table other than `[records]`: they are not missing, but elsewhere.
+fn slipped_owners(entry: &Entry<'_>, into: &mut Vec<String>) {
+    let Some(table) = entry.value.as_table() else { return };
+    if looks_like_owner(&table) {
+        into.push(entry.key.to_owned());
+    } else {
+        table.entries.iter().for_each(|entry| slipped_owners(entry, into));
+    }
+}
+
+/// A table of which the name is misspelled holds what seems to be missing. A value by itself hides nothing.
+fn hide(entry: &Entry<'_>, hidden: &mut Hidden) {
+    let Some(table) = entry.value.as_table() else { return };
+    let near = nearest_word(entry.key, TABLES.iter().copied());
+    if !looks_like_owner(&table) {
+        hidden.records |= near.is_none_or(|near| near == "records");
+        hidden.steering |= near.is_none_or(|near| steering::TABLES.contains(&near));
+    }
 }
 
 /// Of a file with faults of syntax, the origin that it seems to have: the zone that cannot be served should at least be named.

@@ -76,10 +76,22 @@ pub fn home(key: &str) -> Option<&'static str> {
         .map(|(table, _)| *table)
 }
 
+/// Whether a table has record types and `steer` for keys, as only an owner has.
+pub fn looks_like_owner(table: &Table<'_>) -> bool {
+    table.entries.iter().any(|entry| entry.key != "ttl")
+        && table.entries.iter().all(|entry| {
+            let upper = entry
+                .key
+                .bytes()
+                .all(|octet| octet.is_ascii_uppercase() || octet.is_ascii_digit());
+            matches!(entry.key, "steer" | "ttl") || (upper && RecordType::parse(entry.key).is_some())
+        })
+}
+
 impl Entry<'_> {
     /// Tells that the key is not known here. `known` are the keys that are.
     pub fn unknown(&self, place: &str, known: &[&str], faults: &mut Faults) {
-        if self.looks_like_owner() {
+        if self.value.as_table().is_some_and(|table| looks_like_owner(&table)) {
             if faults.first_slip(place) {
                 let hint = format!("`{}` looks like an owner: owners stand under [records]", self.key);
                 self.unknown_hint(place, hint, faults);
@@ -91,22 +103,6 @@ impl Entry<'_> {
             .or_else(|| did_you_mean(self.key, known.iter().copied()))
             .unwrap_or_else(|| format!("known here: {}", known.join(", ")));
         faults.error_hint(&self.key_span, format!("unknown key `{}` in {place}", self.key), hint);
-    }
-
-    /// Whether the value is what stands at an owner: records by type, in upper case, or `steer`.
-    fn looks_like_owner(&self) -> bool {
-        let is_type =
-            |key: &str| !key.bytes().any(|octet| octet.is_ascii_lowercase()) && RecordType::parse(key).is_some();
-        let records = |table: Table<'_>| {
-            let mut keys = table
-                .entries
-                .iter()
-                .map(|entry| entry.key)
-                .filter(|key| *key != "ttl")
-                .peekable();
-            keys.peek().is_some() && keys.all(|key| key == "steer" || is_type(key))
-        };
-        self.value.as_table().is_some_and(records)
     }
 
     /// Tells that the key is not known here, with a hint that fits better than a guess.

@@ -13,8 +13,10 @@ pub struct RecordsSpec {
     pub span: Option<Span>,
     /// In the order written.
     pub owners: Vec<OwnerSpec>,
-    /// Whether owners are missing here because of a fault.
+    /// Whether any owner may be missing here because of a fault.
     pub poisoned: bool,
+    /// Keys of which the owner that is meant is missing here: `ns` of an unquoted `ns.eu.A`.
+    pub hidden: Vec<String>,
     /// Whether another table has slipped in here.
     pub hides_tables: bool,
 }
@@ -84,13 +86,17 @@ pub fn read(entry: &Entry<'_>, faults: &mut Faults) -> RecordsSpec {
         match entry.value.as_table() {
             Some(table) => {
                 let owner = owner(entry, &table, faults);
-                records.poisoned |= owner.poisoned && nests(&table);
+                if owner.poisoned && nests(&table) {
+                    records.hidden.push(entry.key.to_owned());
+                }
                 records.hides_tables |= owner.poisoned && SECTIONS.contains(&entry.key);
                 records.owners.push(owner);
             }
             None => {
                 not_an_owner(entry, faults);
-                records.poisoned = true;
+                // `NS = [...]` without an owner is most likely the apex's.
+                let apex = RecordType::parse(entry.key).is_some();
+                records.hidden.push(if apex { "@" } else { entry.key }.to_owned());
             }
         }
     }

@@ -101,7 +101,7 @@ fn walk(document: &Table<'_>, faults: &mut Faults) -> SettingsSpec {
             }
             _ => {
                 // Its name may be misspelled: what is looked for in vain may be in it.
-                spec.steering.incomplete = true;
+                spec.steering.incomplete |= entry.value.is_table();
                 spec.hides_zones = true;
                 entry.unknown("windrose.toml", TABLES, faults);
             }

@@ -50,7 +50,7 @@ impl SteeringSpec {
             self.incomplete = true;
             return;
         };
-        let all_named = match entry.key {
+        match entry.key {
             "pools" => each(&table, &mut self.pools, faults, |value, _, faults| {
                 pools::read(value, faults)
             }),
@@ -64,23 +64,20 @@ impl SteeringSpec {
             _ => each(&table, &mut self.networks, faults, |value, _, faults| {
                 places::networks(value, faults)
             }),
-        };
-        self.incomplete |= !all_named;
+        }
     }
 }
 
-/// Reads every definition of a table. Gives whether all of them have a name that can be one.
+/// Reads every definition of a table. One whose name cannot be a name is still known by it.
 fn each<T>(
     table: &Table<'_>,
     into: &mut Vec<Named<T>>,
     faults: &mut Faults,
     read: impl Fn(Value<'_>, &str, &mut Faults) -> T,
-) -> bool {
-    let mut all_named = true;
+) {
     for entry in &table.entries {
         let before = faults.errors();
-        let named = check_name(entry, faults);
-        all_named &= named;
+        check_name(entry, faults);
         let content = read(entry.value, entry.key, faults);
         into.push(Named {
             name: At::new(entry.key.to_owned(), entry.key_span.clone()),
@@ -88,18 +85,15 @@ fn each<T>(
             poisoned: faults.errors() > before,
         });
     }
-    all_named
 }
 
 /// A full name is `ORIGIN/NAME`, and `POOL/BACKEND` names a backend: so a name has no slash, and nothing that a shell or a log
 /// line would cut.
-fn check_name(entry: &Entry<'_>, faults: &mut Faults) -> bool {
-    let good = good_name(entry.key);
-    if !good {
+fn check_name(entry: &Entry<'_>, faults: &mut Faults) {
+    if !good_name(entry.key) {
         let message = format!("`{}` is no name", entry.key);
         faults.error_hint(&entry.key_span, message, "a name has no spaces and no slash".to_owned());
     }
-    good
 }
 
 /// Whether a text can be the name of a pool, policy, probe, location, network or backend.

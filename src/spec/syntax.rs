@@ -53,13 +53,10 @@ fn tell(errors: &[Error], faults: &mut Faults) {
 }
 
 /// Parts of the parser's messages after which it does not find back before the end of what it is in.
-const SWALLOWING: &[&str] = &[
-    "in array",
-    "in inline table",
-    "missing assignment",
-    "key with no value",
-    "invalid key-value",
-];
+const SWALLOWING: &[&str] = &["in array", "in inline table"];
+
+/// The same, if a bracket is open on that line; else it goes on with the next line.
+const SWALLOWING_IN_BRACKETS: &[&str] = &["missing assignment", "key with no value", "invalid key-value"];
 
 struct Fault {
     span: Span,
@@ -107,7 +104,9 @@ impl Fault {
             swallows_the_rest = message.contains("multi-line") || line(text, &span).contains(['[', '{']);
             "the string does not end".to_owned()
         } else {
-            swallows_the_rest = SWALLOWING.iter().any(|part| message.contains(part));
+            let has_one = |parts: &[&str]| parts.iter().any(|part| message.contains(part));
+            let in_brackets = line(text, &span).contains(['[', '{']);
+            swallows_the_rest = has_one(SWALLOWING) || (in_brackets && has_one(SWALLOWING_IN_BRACKETS));
             message.to_owned()
         };
         Self {

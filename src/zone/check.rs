@@ -78,8 +78,23 @@ pub(super) struct Owners<'s> {
     pub(super) origin: &'s Name,
     /// By name.
     pub(super) placed: BTreeMap<Name, Placed<'s>>,
-    /// Whether some owner is missing here because its name is faulty.
+    /// Whether any owner may be missing here because of a fault.
     pub(super) incomplete: bool,
+    /// The first labels of owners that are missing here because their names are faulty, in lower case; `@` is the apex.
+    hidden: BTreeSet<String>,
+}
+
+impl Owners<'_> {
+    /// Whether this name may be that of an owner which a fault hides.
+    pub(super) fn may_hide(&self, name: &Name) -> bool {
+        let apex = name == self.origin && self.hidden.contains("@");
+        self.incomplete || apex || self.hidden.contains(&first_label(&name.to_string()))
+    }
+}
+
+/// The first label of a name as written, in lower case.
+fn first_label(name: &str) -> String {
+    name.split('.').next().unwrap_or_default().to_ascii_lowercase()
 }
 
 /// Checks a zone. `serial` counts unless the file gives one. What comes back may be served only if there was no error.
@@ -117,11 +132,12 @@ fn place<'s>(spec: &'s ZoneSpec, origin: &'s Name, roots: &Roots, faults: &mut F
         origin,
         placed: BTreeMap::new(),
         incomplete: spec.records.poisoned,
+        hidden: spec.records.hidden.iter().map(|key| first_label(key)).collect(),
     };
     let ttl = spec.ttl.unwrap_or(TTL_DEFAULT);
     for owner in &spec.records.owners {
         let Some(name) = owner_name(owner, origin, faults) else {
-            owners.incomplete = true;
+            owners.hidden.insert(first_label(&owner.key.value));
             continue;
         };
         match owners.placed.entry(name) {

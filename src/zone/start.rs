@@ -19,7 +19,7 @@ const TTL: u32 = 3_600;
 pub(super) fn check_apex(spec: &ZoneSpec, owners: &Owners<'_>, faults: &mut Faults) {
     let apex = owners.placed.get(owners.origin);
     let said = apex.is_some_and(|apex| apex.spec.poisoned || apex.has(RecordType::NS));
-    if said || owners.incomplete {
+    if said || owners.may_hide(owners.origin) {
         return;
     }
     let message = format!("the zone {} has no NS records at its apex", owners.origin);

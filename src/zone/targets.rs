@@ -62,7 +62,7 @@ fn alias(target: &Target, found: &Placed<'_>, faults: &mut Faults) {
 
 /// A name server inside the zone is found only through the addresses given here (RFC 1034 4.2.1).
 fn missing(owners: &Owners<'_>, target: &Target, faults: &mut Faults) {
-    if target.rtype != RecordType::NS || owners.incomplete {
+    if target.rtype != RecordType::NS || owners.may_hide(&target.name) {
         return;
     }
     let message = format!("the name server {} is in this zone and has no address", target.name);
