@@ -105,6 +105,11 @@ fn at(other: &Span, faults: &Faults) -> String {
 
 /// A host as written, made absolute. In windrose.toml there is nothing that it could be relative to.
 fn host(text: &Text, origin: Option<&Name>, faults: &mut Faults) -> Option<Name> {
+    if text.text.parse::<IpAddr>().is_ok() {
+        let hint = format!("write {{ address = \"{}\" }}", text.text);
+        faults.error_hint(&text.span, format!("the host `{}` is an address", text.text), hint);
+        return None;
+    }
     if origin.is_none() && !text.text.ends_with('.') {
         let hint = format!("in windrose.toml a name has no origin: write \"{}.\"", text.text);
         faults.error_hint(&text.span, format!("the host `{}` is not absolute", text.text), hint);

@@ -290,7 +290,12 @@ impl<'t> Reader<'t> {
             return Err(RdataError::new(token.offset + offset, "a quote stands inside a name"));
         }
         // Where a host is meant, an address would otherwise pass as a relative name, and never resolve.
-        let host = matches!(self.rtype, RecordType::NS | RecordType::MX | RecordType::SRV);
+        let host = match self.rtype {
+            RecordType::NS | RecordType::MX | RecordType::SRV => true,
+            // In a reverse zone names look like that (RFC 2317).
+            RecordType::CNAME => !self.origin.to_string().to_ascii_lowercase().ends_with("arpa."),
+            _ => false,
+        };
         if host && token.raw.parse::<IpAddr>().is_ok() {
             return Err(token.fault(format!("{} is an address; a name is expected here", token.shown())));
         }
