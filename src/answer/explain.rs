@@ -197,10 +197,11 @@ fn how_found(image: &Image, found: &Found, question: &Question) -> &'static str 
     let owner = image.names.name(found.owner);
     match image.names.owner(found.owner).kind {
         OwnerKind::Cut => "zone cut",
+        OwnerKind::Redirect if matches!(found.case, Case::Redirect(_)) => "DNAME above it",
         OwnerKind::Failed => "zone that could not be loaded",
-        OwnerKind::Node if owner.eq_ignore_ascii_case(question.name.wire()) => "exact",
-        OwnerKind::Node if found.case == Case::NameError => "closest encloser",
-        OwnerKind::Node => "wildcard",
+        OwnerKind::Node | OwnerKind::Redirect if owner.eq_ignore_ascii_case(question.name.wire()) => "exact",
+        OwnerKind::Node | OwnerKind::Redirect if found.case == Case::NameError => "closest encloser",
+        OwnerKind::Node | OwnerKind::Redirect => "wildcard",
     }
 }
 

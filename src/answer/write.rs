@@ -10,6 +10,7 @@ use crate::policy::model::MEMBERS_MAX;
 use crate::policy::trace::Ear;
 use crate::wire::code::{Rcode, RecordType, class};
 use crate::wire::edns::{Reply, Subnet, UDP_SIZE, UDP_SIZE_PLAIN};
+use crate::wire::name::NAME_MAX;
 use crate::wire::query::{HEADER, Parsed};
 use crate::wire::response::QUESTION_POINTER;
 
@@ -107,6 +108,17 @@ pub fn write(
                     _ => steered(parsed, entry, found, request, serving, response, &mut plan, ear),
                 }
             }
+            Case::Redirect(entry) => {
+                redirect(
+                    parsed,
+                    &image.entries[entry as usize],
+                    found,
+                    request,
+                    image,
+                    response,
+                    &mut plan,
+                );
+            }
             Case::NoData => negative(Rcode::NOERROR, parsed, found, request, image, response, &mut plan),
             Case::NameError => negative(Rcode::NXDOMAIN, parsed, found, request, image, response, &mut plan),
             Case::NotOurs => plan.rcode = Rcode::REFUSED,
@@ -173,6 +185,50 @@ fn fixed(
         cut(entry, room, plan);
     }
     copy(parsed, entry, found, image, response, plan.length);
+}
+
+/// RFC 6672 3.2: the DNAME above the name, and the CNAME that follows from it: what stands before the owner of the DNAME, then its target.
+#[cold]
+fn redirect(
+    parsed: &Parsed,
+    entry: &Entry,
+    found: &Found,
+    request: &Request<'_>,
+    image: &Image,
+    response: &mut ResponseBuffer,
+    plan: &mut Plan<'_>,
+) {
+    const FIXED: usize = 10; // of a record, between its owner and its data
+    plan.flags = AA;
+    let room = room(parsed, request, image, response, plan);
+    let start = parsed.question_end();
+    let dname = usize::from(entry.tail.length);
+    let kept = usize::from(found.shift);
+    // The owner of the DNAME is a pointer into the question, or the root.
+    let owner = if image.names.name(found.owner).len() > 1 { 2 } else { 1 };
+    let target = dname - owner - FIXED;
+    let made = kept + target;
+    let alias = if made > NAME_MAX { 0 } else { 2 + FIXED + made };
+    if dname + alias > room {
+        plan.flags |= TC;
+        return;
+    }
+    copy(parsed, entry, found, image, response, dname);
+    (plan.counts[0], plan.length) = (1, dname + alias);
+    if alias == 0 {
+        plan.rcode = Rcode::YXDOMAIN;
+        return;
+    }
+    plan.counts[0] = 2;
+    let (before, record) = response.octets[start..start + dname + alias].split_at_mut(dname);
+    let ttl = &before[owner + 4..owner + 8];
+    let [p1, p0] = QUESTION_POINTER.to_be_bytes();
+    let [t1, t0] = RecordType::CNAME.0.to_be_bytes();
+    let [c1, c0] = class::IN.to_be_bytes();
+    record[..8].copy_from_slice(&[p1, p0, t1, t0, c1, c0, ttl[0], ttl[1]]);
+    record[8..12].copy_from_slice(&[ttl[2], ttl[3], 0, made as u8]);
+    record[12..12 + kept].copy_from_slice(&parsed.name(request.bytes)[..kept]);
+    record[12 + kept..].copy_from_slice(&before[owner + FIXED..]);
 }
 
 /// RFC 2181 9: TC when what had to be sent was left out; additional data may be left out without a word, glue that a referral needs may not

@@ -12,10 +12,10 @@ use crate::policy::tree::Forest;
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
 use crate::wire::query::NameKey;
-use crate::wire::response::Writer;
+use crate::wire::response::{Owner as RecordOwner, Writer};
 use crate::zone::lookup::Lookup;
 use crate::zone::model::{Owner, Steer, SteerTtl, Zone};
-use crate::zone::sections::{Reach, compose};
+use crate::zone::sections::{Reach, Sections, compose};
 
 /// A type that no record has: what it is answered is the answer for every type that an owner lacks.
 const NO_TYPE: RecordType = RecordType(0);
@@ -96,6 +96,7 @@ impl Compiler<'_> {
         for (name, owner) in &zone.owners {
             let is_cut = match zone.lookup(name) {
                 Lookup::Cut(cut, _) if cut != name => continue, // Glue: a query for it is referred.
+                Lookup::Redirect(..) => continue,
                 Lookup::Cut(..) => true,
                 _ => false,
             };
@@ -109,7 +110,11 @@ impl Compiler<'_> {
                 continue;
             }
             let lower = name.to_lowercase();
-            let kind = if is_cut { OwnerKind::Cut } else { OwnerKind::Node };
+            let kind = match is_cut {
+                true => OwnerKind::Cut,
+                false if owner.rrsets.contains_key(&RecordType::DNAME) => OwnerKind::Redirect,
+                false => OwnerKind::Node,
+            };
             let id = match elsewhere {
                 true => self.names.add_unlisted(lower.wire(), kind, index),
                 false => self.names.add(lower.wire(), kind, index),
@@ -209,6 +214,30 @@ impl Compiler<'_> {
         let line = self.names.owner(id);
         line.entries = first as u32;
         line.entry_count = count as u16;
+        if line.kind == OwnerKind::Redirect {
+            let entry = self.redirect(name, owner);
+            self.entries.push(entry);
+        }
+    }
+
+    /// The DNAME as it is sent for names below it; the CNAME that follows depends on the name.
+    fn redirect(&mut self, name: &Name, owner: &Owner) -> Entry {
+        let mut writer = Writer::after_question(name, 0);
+        let mut sections = Sections::empty();
+        if let Some(rrset) = owner.rrsets.get(&RecordType::DNAME) {
+            for target in rrset.rdata.iter().take(1) {
+                writer.record(RecordOwner::Name(name), RecordType::DNAME, rrset.ttl, target);
+                sections.answers += 1;
+            }
+        }
+        Entry::new(
+            RecordType::DNAME,
+            &sections,
+            &writer,
+            NONE,
+            Shape::Below,
+            &mut self.tails,
+        )
     }
 
     /// The types that have an answer of their own at an owner, through its aliases.

@@ -10,6 +10,8 @@ use crate::wire::query::{HEADER, LABELS_MAX, LabelStarts, Parsed};
 pub enum Case {
     /// The entry.
     Entry(u32),
+    /// The name is below a DNAME: the entry holds that, and the alias that follows from it is to be made.
+    Redirect(u32),
     /// The name exists, the type does not.
     NoData,
     /// The name does not exist.
@@ -46,7 +48,7 @@ impl Image {
         let owner = self.names.owner(id);
         let found = |case, owner, shift| Found { case, owner, shift };
         match owner.kind {
-            OwnerKind::Node => {
+            OwnerKind::Node | OwnerKind::Redirect => {
                 if parsed.qtype == RecordType::DS && owner.parent_cut != NONE {
                     return self.at_owner(owner.parent_cut, parsed);
                 }
@@ -104,6 +106,11 @@ impl Image {
             },
             OwnerKind::Cut => Found {
                 case: self.referral(id),
+                owner: id,
+                shift: offset as u16,
+            },
+            OwnerKind::Redirect => Found {
+                case: Case::Redirect(owner.entries + u32::from(owner.entry_count)),
                 owner: id,
                 shift: offset as u16,
             },

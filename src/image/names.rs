@@ -16,6 +16,8 @@ const INLINE: usize = 40;
 pub enum OwnerKind {
     /// Data of the zone, or an empty non-terminal.
     Node,
+    /// The same with a DNAME: all below it is redirected. The entry for that stands right after its own.
+    Redirect,
     /// A zone cut: it and all below is referred.
     Cut,
     /// The origin of a zone that could not be loaded: it and all below is SERVFAIL.

@@ -4,7 +4,7 @@
 //! (wildcards, referrals, name errors) all that stands before and in the tail moves alike, and so do the pointers: the tail keeps
 //! where they are.
 
-use crate::wire::code::{Rcode, RecordType};
+use crate::wire::code::RecordType;
 use crate::wire::query::HEADER;
 use crate::wire::response::Writer;
 use crate::zone::sections::Sections;
@@ -26,7 +26,7 @@ pub struct Entry {
     pub rtype: RecordType,
     /// Flags of the answer.
     pub flags: u8,
-    /// NOERROR or NXDOMAIN.
+    /// The response code.
     pub rcode: u8,
     /// Records in each section.
     pub counts: [u16; 3],
@@ -175,7 +175,7 @@ impl Entry {
                 | flag(sections.referral, REFERRAL)
                 | flag(too_long, TOO_LONG)
                 | flag(sections.repeat.is_some(), REPEATS),
-            rcode: if sections.rcode == Rcode::NXDOMAIN { 3 } else { 0 },
+            rcode: sections.rcode.0 as u8,
             counts,
             answer_end: sections.answer_end.min(length) as u16,
             authority_end: sections.authority_end.min(length) as u16,

@@ -92,6 +92,8 @@ impl Rcode {
     pub const NOTIMP: Rcode = Rcode(4);
     /// Not answered, by policy.
     pub const REFUSED: Rcode = Rcode(5);
+    /// A name that a DNAME makes is too long (RFC 6672 2.2).
+    pub const YXDOMAIN: Rcode = Rcode(6);
     /// The EDNS version is not implemented (RFC 6891 6.1.3).
     pub const BADVERS: Rcode = Rcode(16);
 }
@@ -105,6 +107,7 @@ impl fmt::Display for Rcode {
             3 => f.write_str("NXDOMAIN"),
             4 => f.write_str("NOTIMP"),
             5 => f.write_str("REFUSED"),
+            6 => f.write_str("YXDOMAIN"),
             16 => f.write_str("BADVERS"),
             other => write!(f, "RCODE{other}"),
         }

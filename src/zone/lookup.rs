@@ -11,6 +11,8 @@ pub enum Lookup<'a> {
     Outside,
     /// The name is at a zone cut or below it: this is the cut.
     Cut(&'a Name, &'a Owner),
+    /// The name is below an owner with a DNAME: this is the owner (RFC 6672 2.3).
+    Redirect(&'a Name, &'a Owner),
     /// The name itself.
     Found(&'a Name, &'a Owner),
     /// The name does not exist; this wildcard stands for it.
@@ -27,8 +29,8 @@ impl Zone {
         if !name.is_at_or_below(&self.origin) {
             return Lookup::Outside;
         }
-        if let Some((cut, owner)) = self.cut_above(name) {
-            return Lookup::Cut(cut, owner);
+        if let Some(above) = self.hidden_by(name) {
+            return above;
         }
         if let Some((name, owner)) = self.owners.get_key_value(name) {
             return Lookup::Found(name, owner);
@@ -68,16 +70,19 @@ impl Zone {
             .is_some_and(|(next, _)| next.is_at_or_below(name))
     }
 
-    /// The highest cut at a name or above it.
-    fn cut_above(&self, name: &Name) -> Option<(&Name, &Owner)> {
+    /// The highest cut at a name or above it, or DNAME above it: what is there decides.
+    fn hidden_by(&self, name: &Name) -> Option<Lookup<'_>> {
         let mut highest = None;
         let mut at = Some(name.clone());
-        while let Some(name) = at.filter(|name| *name != self.origin) {
-            let found = self.owners.get_key_value(&name);
-            highest = found
-                .filter(|(_, owner)| owner.rrsets.contains_key(&RecordType::NS))
-                .or(highest);
-            at = name.parent();
+        while let Some(above) = at.filter(|above| above.is_at_or_below(&self.origin)) {
+            if let Some((owner_name, owner)) = self.owners.get_key_value(&above) {
+                if above != self.origin && owner.rrsets.contains_key(&RecordType::NS) {
+                    highest = Some(Lookup::Cut(owner_name, owner));
+                } else if above != *name && owner.rrsets.contains_key(&RecordType::DNAME) {
+                    highest = Some(Lookup::Redirect(owner_name, owner));
+                }
+            }
+            at = above.parent();
         }
         highest
     }

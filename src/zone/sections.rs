@@ -108,6 +108,10 @@ pub fn compose<'a>(
                 composer.referral(cut, owner, qtype, chain.is_empty());
                 break;
             }
+            Lookup::Redirect(name, owner) => {
+                composer.redirect(name, owner, chain.last().unwrap_or(question));
+                break;
+            }
             Lookup::Empty => {
                 composer.negative(Rcode::NOERROR);
                 break;
@@ -262,6 +266,27 @@ impl<'a> Composer<'a, '_> {
         }
     }
 
+    /// RFC 6672 3.2: the DNAME, and the CNAME that follows from it for `name`. The resolver asks for what it points to.
+    fn redirect(&mut self, owner_name: &Name, owner: &ZoneOwner, name: &Name) {
+        let Some(rrset) = owner.rrsets.get(&RecordType::DNAME) else {
+            return;
+        };
+        let Some(target) = rrset.rdata.first() else { return };
+        self.writer
+            .record(Owner::Name(owner_name), RecordType::DNAME, rrset.ttl, target);
+        self.sections.answers += 1;
+        let kept = name.wire().len() - owner_name.wire().len();
+        let made = [name.wire().get(..kept).unwrap_or_default(), target].concat();
+        match Name::from_wire(&made) {
+            Some(made) => {
+                self.writer
+                    .record(Owner::Name(name), RecordType::CNAME, rrset.ttl, made.wire());
+                self.sections.answers += 1;
+            }
+            None => self.sections.rcode = Rcode::YXDOMAIN,
+        }
+    }
+
     /// The addresses of the names that the records answered point to (RFC 1035 3.3.9, 3.3.11, RFC 2782).
     fn additional(&mut self, owner: &ZoneOwner, qtype: RecordType) {
         if !matches!(qtype, RecordType::NS | RecordType::MX | RecordType::SRV) {
@@ -306,7 +331,8 @@ impl<'a> Composer<'a, '_> {
 }
 
 impl Sections<'_> {
-    fn empty() -> Self {
+    /// Nothing yet.
+    pub fn empty() -> Self {
         Self {
             rcode: Rcode::NOERROR,
             authoritative: true,

@@ -92,7 +92,7 @@ fn in_zone(world: &World, zone: &Zone, question: &Question) -> Vec<Plain> {
     // A compiled answer cannot point to labels that other questions for it do not have.
     let skip = match lookup {
         Lookup::Wildcard(wildcard, _) => beyond(wildcard) + 1,
-        Lookup::Cut(cut, _) => beyond(cut),
+        Lookup::Cut(above, _) | Lookup::Redirect(above, _) => beyond(above),
         Lookup::Found(..) => 0,
         Lookup::Empty | Lookup::NameError | Lookup::Outside => beyond(&zone.origin),
     };
