@@ -1,6 +1,7 @@
 //! From files to what is served, at start and again at every reload. A reload is all or nothing: any fault, and everything stays
 //! as it was.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::health::Verdicts;
 use crate::image::{Image, Options, Serving};
 use crate::load::{self, Loaded};
+use crate::wire::name::Name;
 
 /// Compiles what was loaded, every verdict unknown.
 pub fn build(loaded: Loaded) -> Serving {
@@ -41,8 +43,8 @@ pub struct Reloader {
     config: Option<PathBuf>,
     in_force: Settings,
     publisher: Arc<Publisher>,
-    /// Held by the reload under way: the one that began last has read last and must publish last.
-    turn: Mutex<()>,
+    /// The serial numbers in force. Held by the reload under way: the one that began last has read last and must publish last.
+    serials: Mutex<Serials>,
 }
 
 /// A reload that was done.
@@ -65,20 +67,52 @@ pub enum Refused {
     Restart(Vec<&'static str>),
 }
 
+/// The serial number of every zone.
+#[derive(Debug, Default)]
+pub struct Serials(HashMap<Name, u32>);
+
+impl Serials {
+    /// Those of what was loaded.
+    pub fn of(loaded: &Loaded) -> Self {
+        Self(
+            loaded
+                .zones
+                .iter()
+                .map(|zone| (zone.origin.clone(), zone.soa.serial))
+                .collect(),
+        )
+    }
+
+    /// A serial number that is the time of a file never goes back, though the file may be replaced by an older one: a secondary would
+    /// take no notice of the change (RFC 1982).
+    fn hold(&self, loaded: &mut Loaded) {
+        for zone in loaded
+            .zones
+            .iter_mut()
+            .filter(|zone| loaded.dated.contains(&zone.origin))
+        {
+            match self.0.get(&zone.origin) {
+                Some(before) if zone.soa.serial < *before => zone.set_serial(*before),
+                _ => {}
+            }
+        }
+    }
+}
+
 impl Reloader {
-    /// `config` is the `--config` flag, `in_force` are the settings that the daemon was started with.
-    pub fn new(config: Option<PathBuf>, in_force: Settings, publisher: Arc<Publisher>) -> Self {
+    /// `config` is the `--config` flag; settings and serial numbers are those that the daemon was started with.
+    pub fn new(config: Option<PathBuf>, in_force: Settings, serials: Serials, publisher: Arc<Publisher>) -> Self {
         Self {
             config,
             in_force,
             publisher,
-            turn: Mutex::new(()),
+            serials: Mutex::new(serials),
         }
     }
 
     /// Reads everything, and publishes it if nothing is wrong. Blocks for as long as that takes.
     pub fn reload(&self) -> Result<Reloaded, Refused> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut serials = self.serials.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = load::load(self.config.as_deref());
         if loaded.unusable || !loaded.failed.is_empty() || loaded.faults.iter().any(Diagnostic::is_error) {
             return Err(Refused::Faults(loaded.faults));
@@ -91,6 +125,8 @@ impl Reloader {
         let later = takes_effect_later(&self.in_force, &loaded.settings);
         let mut loaded = loaded;
         let warnings = std::mem::take(&mut loaded.faults);
+        serials.hold(&mut loaded);
+        *serials = Serials::of(&loaded);
         self.publisher.publish(build(loaded));
         Ok(Reloaded { zones, warnings, later })
     }
@@ -203,5 +239,38 @@ mod tests {
         new.log.level = tracing::Level::DEBUG;
         assert!(needs_restart(&old, &new).is_empty());
         assert_eq!(takes_effect_later(&old, &new), ["log.level"]);
+    }
+
+    #[test]
+    fn a_serial_that_is_a_time_never_goes_back_and_one_that_is_given_may() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("zones")).unwrap();
+        let config = folder.path().join("windrose.toml");
+        let zone = folder.path().join("zones/example.com.toml");
+        std::fs::write(&config, "").unwrap();
+        let at = |seconds| {
+            for path in [&config, &zone] {
+                let file = std::fs::File::options().append(true).open(path).unwrap();
+                file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
+                    .unwrap();
+            }
+            load::load(Some(&config))
+        };
+        std::fs::write(&zone, "[records]\n\"@\".NS = \"ns.example.net.\"\n").unwrap();
+        let serials = Serials::of(&at(2_000));
+        for (seconds, serial) in [(1_000, 2_000), (2_000, 2_000), (3_000, 3_000)] {
+            let mut loaded = at(seconds);
+            serials.hold(&mut loaded);
+            assert_eq!(loaded.zones[0].soa.serial, serial);
+            let apex = &loaded.zones[0].owners[&loaded.zones[0].origin];
+            assert_eq!(
+                apex.rrsets[&crate::wire::code::RecordType::SOA].rdata,
+                [loaded.zones[0].soa.rdata()]
+            );
+        }
+        std::fs::write(&zone, "[soa]\nserial = 7\n[records]\n\"@\".NS = \"ns.example.net.\"\n").unwrap();
+        let mut loaded = at(1_000);
+        serials.hold(&mut loaded);
+        assert_eq!(loaded.zones[0].soa.serial, 7);
     }
 }

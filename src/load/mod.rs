@@ -33,6 +33,8 @@ pub struct Loaded {
     pub zones: Vec<Zone>,
     /// The origins of the zones with one.
     pub failed: Vec<Name>,
+    /// The origins of the zones whose serial number is the time of their newest file, since none is given.
+    pub dated: Vec<Name>,
     /// The pools and policies of windrose.toml and of the zones without a fault.
     pub steering: Steering,
     /// The probes of the same, by full name.
@@ -96,7 +98,11 @@ pub fn load(config: Option<&Path>) -> Loaded {
             .and_then(|of_zone| read.check(&checked.roots(scope), of_zone));
         served.push(zone.is_some());
         match zone {
-            Some(zone) => loaded.zones.push(zone),
+            Some(zone) => {
+                let dated = read.spec.soa.serial.is_none();
+                loaded.dated.extend(dated.then(|| zone.origin.clone()));
+                loaded.zones.push(zone);
+            }
             None => loaded
                 .failed
                 .extend(read.origin.clone().filter(|origin| !loaded.failed.contains(origin))),

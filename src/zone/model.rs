@@ -22,6 +22,17 @@ pub struct Zone {
     pub owners: BTreeMap<Name, Owner>,
 }
 
+impl Zone {
+    /// Changes the serial number, wherever it stands.
+    pub fn set_serial(&mut self, serial: u32) {
+        self.soa.serial = serial;
+        let apex = self.owners.get_mut(&self.origin);
+        if let Some(rrset) = apex.and_then(|apex| apex.rrsets.get_mut(&RecordType::SOA)) {
+            rrset.rdata = vec![self.soa.rdata()];
+        }
+    }
+}
+
 /// A start of authority (RFC 1035 3.3.13). Times are in seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Soa {
