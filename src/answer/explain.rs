@@ -59,7 +59,9 @@ pub struct Explanation {
     pub root: Option<String>,
     /// Whether nothing was usable, so that the root's fallback decided.
     pub fell_back: bool,
-    /// Each policy on the way, and the pool at its end.
+    /// Why there is nothing more to say, where that is so.
+    pub note: Option<&'static str>,
+    /// Each policy on the way, and the pool at its end; the root alone if nothing under it can be handed out.
     pub steps: Vec<Node>,
     /// The full name of the pool that answers.
     pub pool: Option<String>,
@@ -105,6 +107,10 @@ pub fn explain(question: &Question, serving: &Serving) -> Option<Explanation> {
         Located::Found(found) if found.owner != NONE => Some(found),
         Located::Found(_) | Located::Refused(Refusal::Drop | Refusal::Say(_) | Refusal::Version) => None,
     };
+    let note = match located {
+        Located::Found(found) => note(&found),
+        Located::Refused(_) => Some("queries of this kind are refused, whatever the name"),
+    };
     let steered_by = found.and_then(|found| steered_by(image, &found));
     let [answer, authority, additional] = &message.sections;
     let subnet = parsed
@@ -126,7 +132,15 @@ pub fn explain(question: &Question, serving: &Serving) -> Option<Explanation> {
         found: found.map(|found| how_found(image, &found, question)),
         root: steered_by.map(|by| image.forest.steering.node(by.root).name.clone()),
         fell_back: narrator.steps.iter().any(|step| matches!(step, Step::FellBack { .. })),
-        steps: steered_by.map_or_else(Vec::new, |by| steps::tell(serving, by.root, &narrator.steps)),
+        note,
+        steps: steered_by.map_or_else(Vec::new, |by| {
+            steps::tell(
+                serving,
+                by.root,
+                by.deciding_family(family(question.rtype)),
+                &narrator.steps,
+            )
+        }),
         pool: narrator.steps.iter().rev().find_map(|step| match step {
             Step::HandedOut { pool, .. } => Some(image.forest.steering.node(*pool).name.clone()),
             Step::Chose { .. } | Step::FellBack { .. } => None,
@@ -179,17 +193,48 @@ fn subnet_option(address: IpAddr, length: u8) -> Vec<u8> {
     option
 }
 
+/// What steers the owner that answers: also where it has nothing of the type.
 fn steered_by(image: &Image, found: &Found) -> Option<SteeredBy> {
-    let Case::Entry(entry) = found.case else { return None };
-    image
-        .steers
-        .get(image.entries.get(entry as usize)?.steer as usize)
-        .copied()
+    let steer = match found.case {
+        Case::Entry(entry) => image.entries.get(entry as usize)?.steer,
+        Case::NoData => {
+            let owner = image.names.owner(found.owner);
+            let first = owner.entries as usize;
+            let entries = image.entries.get(first..first + usize::from(owner.entry_count))?;
+            entries.iter().map(|entry| entry.steer).find(|steer| *steer != NONE)?
+        }
+        Case::Redirect(_) | Case::NameError | Case::NotOurs | Case::Failed => NONE,
+    };
+    image.steers.get(steer as usize).copied()
 }
 
+/// The family of addresses that a type asks for.
+fn family(rtype: RecordType) -> Option<Family> {
+    match rtype {
+        RecordType::A => Some(Family::Ipv4),
+        RecordType::AAAA => Some(Family::Ipv6),
+        _ => None,
+    }
+}
+
+/// The zone that answers; one that could not be loaded is its own owner.
 fn zone(image: &Image, found: &Found) -> Option<String> {
+    if found.case == Case::Failed {
+        return Some(Name::from_wire(image.names.name(found.owner))?.to_string());
+    }
     let zone = image.zones.get(image.names.owner(found.owner).zone as usize);
     zone.map(|zone| zone.origin.to_string())
+}
+
+fn note(found: &Found) -> Option<&'static str> {
+    match found.case {
+        Case::NotOurs => Some("no zone here has the name"),
+        Case::Failed => Some("the zone has faults and could not be loaded"),
+        Case::NoData => Some("the name exists, but not with this type"),
+        Case::NameError => Some("the name does not exist"),
+        Case::Redirect(_) => Some("a DNAME above the name redirects it"),
+        Case::Entry(_) => None,
+    }
 }
 
 fn how_found(image: &Image, found: &Found, question: &Question) -> &'static str {

@@ -110,12 +110,14 @@ fn text(explanation: &Explanation) -> String {
         explanation.name, explanation.rtype, explanation.client, explanation.client_from, explanation.resolver
     )];
     let mut line = |word: &str, what: String| lines.push(format!("  {word:<8} {what}"));
-    match &explanation.zone {
-        Some(zone) => line("zone", zone.clone()),
-        None => line("zone", "none here has the name".to_owned()),
+    if let Some(zone) = &explanation.zone {
+        line("zone", zone.clone());
     }
     if let (Some(owner), Some(found)) = (&explanation.owner, explanation.found) {
         line("owner", format!("{owner} ({found})"));
+    }
+    if let Some(note) = explanation.note {
+        line("note", note.to_owned());
     }
     if let Some(root) = &explanation.root {
         line("root", root.clone());
@@ -140,10 +142,8 @@ fn text(explanation: &Explanation) -> String {
     if let Some(ttl) = explanation.ttl {
         line("ttl", ttl.to_string());
     }
-    line(
-        "answer",
-        format!("{} {}", explanation.rcode, explanation.flags.join(" ")),
-    );
+    let flags: String = explanation.flags.iter().map(|flag| format!(" {flag}")).collect();
+    line("answer", format!("{}{flags}", explanation.rcode));
     let sections = [&explanation.answer, &explanation.authority, &explanation.additional];
     for (name, section) in ["answer", "authority", "additional"].iter().zip(sections) {
         lines.extend(section.iter().map(|record| format!("    {name:<10} {record}")));

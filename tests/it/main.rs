@@ -9,6 +9,7 @@ mod check_cases;
 mod daemon;
 mod decide;
 mod expect;
+mod explain;
 mod fixture;
 mod forests;
 mod found;

@@ -38,8 +38,8 @@ pub struct Candidate {
     pub why: String,
 }
 
-/// Everything that a walk told.
-pub(super) fn tell(serving: &Serving, root: NodeId, steps: &[Step]) -> Vec<Node> {
+/// Everything that a walk told; if it led nowhere, why nothing under the root would do for the family.
+pub(super) fn tell(serving: &Serving, root: NodeId, family: Family, steps: &[Step]) -> Vec<Node> {
     let mut nodes = Vec::new();
     let mut handed_out = Vec::new();
     let mut end = None;
@@ -85,6 +85,20 @@ pub(super) fn tell(serving: &Serving, root: NodeId, steps: &[Step]) -> Vec<Node>
         }
     }
     nodes.extend(end.map(|teller| teller.pool(&handed_out)));
+    if nodes.is_empty() {
+        let (under, how) = (Under::Verdicts, How::Order);
+        nodes.push(
+            Teller {
+                serving,
+                root,
+                id: root,
+                family,
+                under,
+                how,
+            }
+            .nothing(),
+        );
+    }
     nodes
 }
 
@@ -114,6 +128,14 @@ impl Teller<'_> {
                 Under::Last => "last usable (fallback)",
             },
             members,
+        }
+    }
+
+    /// A node of which nothing is chosen.
+    fn nothing(&self) -> Node {
+        match &self.serving.image.forest.steering.node(self.id).kind {
+            NodeKind::Policy(_) => self.policy(usize::MAX),
+            NodeKind::Pool(_) => self.pool(&[]),
         }
     }
 
