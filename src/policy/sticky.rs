@@ -102,9 +102,12 @@ impl Sticky {
             weight > 0,
             "members of weight 0 stand for the choice only among themselves, as 1"
         );
-        self.members.get(member).map_or(f64::INFINITY, |fed| {
-            -natural_log(unit(hash(fed, key))) / f64::from(weight)
-        })
+        self.unit(member, key).map_or(f64::INFINITY, |unit| score(unit, weight))
+    }
+
+    /// The number above 0 and at most 1 that a member has for a client.
+    fn unit(&self, member: usize, key: &Key) -> Option<f64> {
+        self.members.get(member).map(|fed| unit(hash(fed, key)))
     }
 
     /// The member to serve the client, among those given with their weights. Of equal scores the first written wins.
@@ -119,8 +122,14 @@ impl Sticky {
     pub fn ranked(&self, key: &Key, eligible: impl Iterator<Item = (usize, u32)>, places: &mut [Scored]) -> usize {
         let mut found = 0;
         for (member, weight) in eligible {
+            let Some(unit) = self.unit(member, key) else { continue };
+            // -ln(u) is at least 1 - u: most members are out of the running without their logarithm.
+            let at_least = (1.0 - unit) * JUST_BELOW_1 / f64::from(weight);
+            if found == places.len() && places.last().is_none_or(|last| last.score < at_least) {
+                continue;
+            }
             let scored = Scored {
-                score: self.score(member, key, weight),
+                score: score(unit, weight),
                 member,
             };
             let place = places[..found].partition_point(|other| other.is_before(&scored));
@@ -183,6 +192,13 @@ fn hash(fed: &SipHasher24, key: &Key) -> u64 {
     let mut hasher = *fed;
     hasher.write(&key.octets[..usize::from(key.length)]);
     hasher.finish()
+}
+
+/// Takes more off a bound than rounding can put on it.
+const JUST_BELOW_1: f64 = 1.0 - 1e-9;
+
+fn score(unit: f64, weight: u32) -> f64 {
+    -natural_log(unit) / f64::from(weight)
 }
 
 /// A hash as a number above 0 and at most 1: its upper 53 bits, as many as an `f64` holds.
