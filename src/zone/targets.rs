@@ -23,6 +23,7 @@ pub(super) fn check(owners: &Owners<'_>, faults: &mut Faults) {
         for target in &placed.targets {
             match find(owners, name, target) {
                 Found::Elsewhere => {}
+                Found::Data(_) if target.rtype == RecordType::CNAME => {}
                 Found::Data(found) if found.is_alias() => alias(target, found, faults),
                 Found::Data(found) => {
                     let addresses = found.has(RecordType::A) || found.has(RecordType::AAAA);
@@ -90,11 +91,11 @@ fn find<'a>(owners: &'a Owners<'a>, at: &Name, target: &Target) -> Found<'a> {
     }
 }
 
-/// The cut at or above a name that is in the zone.
-fn cut_above(owners: &Owners<'_>, name: &Name) -> Option<Name> {
+/// The cut at or above a name, if that is in the zone.
+pub(super) fn cut_above(owners: &Owners<'_>, name: &Name) -> Option<Name> {
     let mut cut = None;
     let mut next = Some(name.clone());
-    while let Some(name) = next.filter(|name| name != owners.origin) {
+    while let Some(name) = next.filter(|name| name != owners.origin && name.is_at_or_below(owners.origin)) {
         next = name.parent();
         if owners
             .placed
