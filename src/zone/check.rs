@@ -50,7 +50,9 @@ pub(super) struct Target {
     pub(super) rtype: RecordType,
     /// The name.
     pub(super) name: Name,
-    /// Where it is written.
+    /// As it is written; `None` if only octets are (RFC 3597 5).
+    pub(super) written: Option<String>,
+    /// Where its record is written.
     pub(super) span: Span,
 }
 
@@ -255,6 +257,7 @@ impl<'s> OwnerReader<'s> {
                 placed.targets.push(Target {
                     rtype,
                     name,
+                    written: written(&text.text),
                     span: text.span.clone(),
                 });
             }
@@ -336,6 +339,12 @@ fn target(rtype: RecordType, octets: &[u8]) -> Option<Name> {
     );
     let offset = name_offset(rtype).filter(|_| checked)?;
     Name::from_wire(octets.get(offset..)?)
+}
+
+/// The name at the end of a record in presentation form.
+fn written(text: &str) -> Option<String> {
+    let is_name = !text.trim_start().starts_with("\\#");
+    is_name.then(|| text.split_whitespace().next_back().map(str::to_owned))?
 }
 
 /// The form of a record's data by which two are one: names in them differ in case only.
