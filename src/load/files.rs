@@ -128,6 +128,7 @@ impl ZoneFile {
         faults.push(fault);
         let spec = ZoneSpec {
             broken: true,
+            unread: true,
             ..ZoneSpec::empty(faults.source())
         };
         Self {

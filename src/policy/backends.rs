@@ -188,7 +188,7 @@ fn enough(pool: &PoolSpec, faults: &mut Faults) {
             "the pool has {} backends: {count} can never be healthy",
             pool.backends.len()
         );
-        faults.error(&min.span, message);
+        faults.missing(&min.span, message, None);
     }
 }
 

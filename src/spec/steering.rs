@@ -44,6 +44,19 @@ pub struct Named<T> {
 }
 
 impl SteeringSpec {
+    /// Marks that the syntax of the file is broken: nothing here may be all of it.
+    pub fn poison(&mut self) {
+        fn each<T>(list: &mut [Named<T>]) {
+            list.iter_mut().for_each(|item| item.poisoned = true);
+        }
+        self.incomplete = true;
+        each(&mut self.pools);
+        each(&mut self.policies);
+        each(&mut self.probes);
+        each(&mut self.locations);
+        each(&mut self.networks);
+    }
+
     /// Reads one of [`TABLES`].
     pub fn read(&mut self, entry: &Entry<'_>, faults: &mut Faults) {
         let Some(table) = entry.value.table(faults) else {
