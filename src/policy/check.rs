@@ -14,7 +14,7 @@ use super::names::{Content, Draft, Names, Scope, Things};
 use super::order::order;
 use crate::spec::places::{LocationSpec, looks_like_network, network};
 use crate::spec::policies::{ChooseSpec, PolicySpec};
-use crate::spec::pools::{self, PoolSpec, RootSpec};
+use crate::spec::pools::{self, FALLBACK_WORDS, PoolSpec, RootSpec};
 use crate::spec::probes::ProbeSpec;
 use crate::spec::reader::did_you_mean;
 use crate::spec::rules::RuleSpec;
@@ -26,9 +26,6 @@ use crate::zone::roots::{RootFacts, Roots};
 // What a file may say is what the model can hold.
 const _: () = assert!(pools::WEIGHT_MAX == model::WEIGHT_MAX && pools::MEMBERS_MAX == model::MEMBERS_MAX);
 const _: () = assert!(pools::ANSWERS_MAX as usize == model::ANSWERS_MAX);
-
-/// The words that `fallback` knows beside names of pools.
-pub(super) const FALLBACK_WORDS: [&str; 3] = ["all", "last", "servfail"];
 
 /// Pools and policies of all files, checked together.
 #[derive(Debug)]

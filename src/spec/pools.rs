@@ -17,6 +17,9 @@ pub const ANSWERS_MAX: u32 = 256;
 /// The most backends of a pool, and members of a policy.
 pub const MEMBERS_MAX: usize = 4_096;
 
+/// The words that `fallback` knows beside names of pools.
+pub const FALLBACK_WORDS: [&str; 3] = ["all", "last", "servfail"];
+
 /// A pool.
 #[derive(Debug, Clone, Default)]
 pub struct PoolSpec {
