@@ -129,6 +129,14 @@ impl Diagnostic {
         }
     }
 
+    /// A warning about a whole file or folder.
+    pub fn file_warning(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::file(path, message)
+        }
+    }
+
     /// The same, with a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -128,6 +128,7 @@ impl ZoneFile {
         faults.push(fault);
         let spec = ZoneSpec {
             broken: true,
+            unread: true,
             ..ZoneSpec::empty(faults.source())
         };
         Self {
@@ -154,7 +155,13 @@ pub(super) fn read_folder(config: &mut Config) -> Vec<ZoneFile> {
             return Vec::new();
         }
     };
-    names.into_iter().filter_map(|name| read_entry(folder, name)).collect()
+    let files: Vec<ZoneFile> = names.into_iter().filter_map(|name| read_entry(folder, name)).collect();
+    // Where windrose.toml is faulty, the zones may be elsewhere, or in it.
+    if files.is_empty() && config.faults.errors() == 0 {
+        let fault = no_zone(config, folder);
+        config.faults.push(fault);
+    }
+    files
 }
 
 fn list(folder: &Path) -> io::Result<Vec<OsString>> {
@@ -173,6 +180,16 @@ fn folder_fault(config: &Config, folder: &Path, error: &io::Error) -> Diagnostic
         None => Diagnostic::file(folder, message)
             .hint("make it, or name another with `zones` under [server] of windrose.toml"),
     }
+}
+
+/// A daemon may be started before its zones are there; more likely they are elsewhere.
+fn no_zone(config: &Config, folder: &Path) -> Diagnostic {
+    let message = format!("no zone in {}: every query is refused", folder.display());
+    let fault = match &config.spec.zones {
+        Some(zones) => Diagnostic::warning(config.faults.source(), zones.span.clone(), message),
+        None => Diagnostic::file_warning(folder, message),
+    };
+    fault.hint("a zone is a file whose name ends in .toml")
 }
 
 /// Reads a file, if it is one that should be served. Editors leave copies that end in `~`.

@@ -137,11 +137,11 @@ impl Read<'_> {
     /// Checks the zone; gives it if there is no error in its file.
     fn check(&self, roots: &Roots, scope: &mut Scope<'_>) -> Option<Zone> {
         let origin = self.origin.as_ref()?;
-        if self.spec.broken || matches!(self.spec.origin, Origin::Poisoned) {
+        if self.spec.unread || matches!(self.spec.origin, Origin::Poisoned) {
             return None;
         }
         let zone = zone::check::check(self.spec, origin, self.serial, roots, scope.faults);
-        (scope.faults.errors() == 0 && !self.twice).then_some(zone)
+        (!self.spec.broken && scope.faults.errors() == 0 && !self.twice).then_some(zone)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Pools, checked: backends that are told apart, of one sort, and enough of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::model::{Answers, Backend, MinHealthy, Target};
@@ -125,6 +125,12 @@ fn host(text: &Text, origin: Option<&Name>, faults: &mut Faults) -> Option<Name>
     .ok()
 }
 
+/// The hosts of a pool, without those that are no names.
+pub(super) fn hosts(pool: &PoolSpec, origin: Option<&Name>) -> BTreeSet<Name> {
+    let hosts = pool.backends.iter().filter_map(|backend| backend.host.as_ref());
+    hosts.filter_map(|host| Name::parse(&host.text, origin).ok()).collect()
+}
+
 /// The name of a backend: its own, or its first address or host.
 fn name(backend: &BackendSpec, origin: Option<&Name>) -> Option<String> {
     if let Some(name) = &backend.name {
@@ -182,7 +188,7 @@ fn enough(pool: &PoolSpec, faults: &mut Faults) {
             "the pool has {} backends: {count} can never be healthy",
             pool.backends.len()
         );
-        faults.error(&min.span, message);
+        faults.missing(&min.span, message, None);
     }
 }
 

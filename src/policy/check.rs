@@ -4,6 +4,7 @@
 //! members up; where a fault hides one, nothing is concluded from it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -13,20 +14,18 @@ use super::names::{Content, Draft, Names, Scope, Things};
 use super::order::order;
 use crate::spec::places::{LocationSpec, looks_like_network, network};
 use crate::spec::policies::{ChooseSpec, PolicySpec};
-use crate::spec::pools::{self, PoolSpec, RootSpec};
+use crate::spec::pools::{self, FALLBACK_WORDS, PoolSpec, RootSpec};
 use crate::spec::probes::ProbeSpec;
 use crate::spec::reader::did_you_mean;
 use crate::spec::rules::RuleSpec;
 use crate::spec::steering::Point;
 use crate::spec::{At, Faults};
+use crate::wire::name::Name;
 use crate::zone::roots::{RootFacts, Roots};
 
 // What a file may say is what the model can hold.
 const _: () = assert!(pools::WEIGHT_MAX == model::WEIGHT_MAX && pools::MEMBERS_MAX == model::MEMBERS_MAX);
 const _: () = assert!(pools::ANSWERS_MAX as usize == model::ANSWERS_MAX);
-
-/// The words that `fallback` knows beside names of pools.
-pub(super) const FALLBACK_WORDS: [&str; 3] = ["all", "last", "servfail"];
 
 /// Pools and policies of all files, checked together.
 #[derive(Debug)]
@@ -52,6 +51,8 @@ pub(super) struct Facts {
     pub(super) networks: Vec<Vec<IpNet>>,
     /// What its pools hold.
     pub(super) sort: Sort,
+    /// The hosts among that.
+    pub(super) hosts: Arc<BTreeSet<Name>>,
     /// Whether some pool beneath it, or it itself, has a location.
     pub(super) located: bool,
     /// Whether what is said here is all there is to it.
@@ -205,6 +206,7 @@ impl<'s> Checker<'_, 's> {
             location,
             probes: found,
             sort,
+            hosts: Arc::new(backends::hosts(pool, scope.origin.as_ref())),
             located: pool.location.is_some(),
             known: !self.drafts[at].poisoned && scope.faults.errors() == before,
             ..Facts::default()
@@ -233,11 +235,13 @@ impl<'s> Checker<'_, 's> {
             .map(|rule| rule_networks(index, rule, networks, scope.faults))
             .collect();
         let members = || self.edges[at].iter().map(|member| &self.facts[*member]);
+        let hosts = united(members().map(|member| &member.hosts));
         let located_beneath = members().any(|member| member.located);
         self.facts[at] = Facts {
             location,
             networks,
             sort: members().fold(Sort::default(), |sum, member| sum.or(member.sort)),
+            hosts,
             located: located_beneath,
             known: !self.drafts[at].poisoned && scope.faults.errors() == before && members().all(|member| member.known),
             ..Facts::default()
@@ -327,6 +331,19 @@ impl<'s> Checker<'_, 's> {
     }
 }
 
+/// All of several sets; most policies have no hosts, or those of one pool.
+fn united<'a>(sets: impl Iterator<Item = &'a Arc<BTreeSet<Name>>>) -> Arc<BTreeSet<Name>> {
+    let mut union: Arc<BTreeSet<Name>> = Arc::default();
+    for set in sets {
+        if union.is_empty() {
+            union = set.clone();
+        } else if !Arc::ptr_eq(&union, set) && !set.is_empty() {
+            Arc::make_mut(&mut union).extend(set.iter().cloned());
+        }
+    }
+    union
+}
+
 /// Tells a bias for what is no member.
 fn bias_of_members(policy: &PolicySpec, faults: &mut Faults) {
     for (name, _) in &policy.bias {
@@ -368,6 +385,7 @@ impl Checked<'_> {
                 RootFacts {
                     full_name: self.drafts[at].full_name.clone(),
                     answers_by_host,
+                    hosts: [at, facts.fallback.unwrap_or(at)].map(|at| self.facts[at].hosts.clone()),
                 },
             )
         };

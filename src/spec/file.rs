@@ -15,8 +15,10 @@ use crate::wire::name::Name;
 pub struct ZoneSpec {
     /// The file.
     pub source: Arc<Source>,
-    /// Whether it is no TOML: then nothing of it but perhaps the origin is known.
+    /// Whether it is no TOML: then it is not served.
     pub broken: bool,
+    /// Whether nothing of it but perhaps the origin is known, so that there is nothing to check.
+    pub unread: bool,
     /// Its origin.
     pub origin: Origin,
     /// The default TTL, in seconds.
@@ -35,6 +37,7 @@ impl ZoneSpec {
         Self {
             source: source.clone(),
             broken: false,
+            unread: false,
             origin: Origin::FileName,
             ttl: None,
             soa: SoaSpec::default(),
@@ -118,6 +121,13 @@ fn walk(source: &Arc<Source>, document: &Table<'_>, faults: &mut Faults) -> Zone
     for entry in document.entries.iter().filter(|entry| entry.key != "records") {
         slipped_owners(entry, &mut spec.records.hidden);
     }
+    if faults.is_broken() {
+        spec.broken = true;
+        // Names would be relative to the wrong one.
+        spec.unread = matches!(spec.origin, Origin::FileName) && faults.may_hide("origin");
+        spec.records.poison();
+        spec.steering.poison();
+    }
     spec
 }
 
@@ -160,6 +170,7 @@ fn salvage(source: &Arc<Source>, document: &Table<'_>) -> ZoneSpec {
     let origin = origin.map_or(Origin::FileName, Origin::Given);
     ZoneSpec {
         broken: true,
+        unread: true,
         origin,
         ..ZoneSpec::empty(source)
     }

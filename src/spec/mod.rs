@@ -48,6 +48,8 @@ pub struct Faults {
     list: Vec<Diagnostic>,
     errors: usize,
     slips: BTreeSet<String>,
+    /// The places where faults of syntax were told, if the rest of the file could still be read.
+    broken: Vec<Span>,
 }
 
 impl Faults {
@@ -58,6 +60,7 @@ impl Faults {
             list: Vec::new(),
             errors: 0,
             slips: BTreeSet::new(),
+            broken: Vec::new(),
         }
     }
 
@@ -89,10 +92,44 @@ impl Faults {
         });
     }
 
-    /// Any diagnostic about this file.
+    /// An error that something is not there. Where syntax is broken it may be there, and then it only counts.
+    pub fn missing(&mut self, span: &Span, message: impl Into<String>, hint: impl Into<Option<String>>) {
+        if self.is_broken() {
+            self.errors += 1;
+        } else {
+            self.error_hint(span, message, hint);
+        }
+    }
+
+    /// Any diagnostic about this file. Where a fault of syntax was told, others would be its echo, and only count.
     pub fn push(&mut self, fault: Diagnostic) {
         self.errors += usize::from(fault.is_error());
-        self.list.push(fault);
+        let is_echo = match &fault.place {
+            Place::Span(_, at) => self
+                .broken
+                .iter()
+                .any(|span| span.start <= at.start && at.start <= span.end),
+            Place::File(_) => false,
+        };
+        if !is_echo {
+            self.list.push(fault);
+        }
+    }
+
+    /// Notes where faults of syntax were told in a file of which the rest is read on.
+    pub fn set_broken(&mut self, places: Vec<Span>) {
+        self.broken = places;
+    }
+
+    /// Whether the syntax of the file is broken in places.
+    pub fn is_broken(&self) -> bool {
+        !self.broken.is_empty()
+    }
+
+    /// Whether a word stands where the syntax is broken.
+    pub fn may_hide(&self, word: &str) -> bool {
+        let text = |span: &Span| self.source.text.get(span.clone()).unwrap_or_default();
+        self.broken.iter().any(|span| text(span).contains(word))
     }
 
     /// How many errors there are so far: whoever reads an item compares before and after, to know whether it is poisoned.

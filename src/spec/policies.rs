@@ -148,7 +148,7 @@ pub fn read(value: Value<'_>, name: &str, faults: &mut Faults) -> PolicySpec {
         Some(choose) => belongs(choose, &given, faults),
         None if faults.errors() == before => {
             let hint = "choose = \"weighted\", \"failover\", \"nearest\" or \"rules\"".to_owned();
-            faults.error_hint(&table.span, "the policy has no `choose`", hint);
+            faults.missing(&table.span, "the policy has no `choose`", hint);
         }
         None => {}
     }
@@ -211,7 +211,7 @@ fn nothing_missing(choose: ChooseSpec, given: &Given, table: &Table<'_>, faults:
                 "rules" => "as in rules = [{ country = [\"DE\"], use = \"frankfurt\" }]",
                 _ => "as in members = [\"frankfurt\", \"ashburn\"]",
             };
-            faults.error_hint(&table.span, format!("the policy has no `{key}`"), hint.to_owned());
+            faults.missing(&table.span, format!("the policy has no `{key}`"), hint.to_owned());
         }
     }
 }
@@ -231,7 +231,7 @@ fn members(value: Value<'_>, faults: &mut Faults) -> Vec<MemberSpec> {
     };
     let none = value.as_array().map_or(members.is_empty(), |list| list.is_empty());
     if none {
-        faults.error(&value.span(), "the policy has no members");
+        faults.missing(&value.span(), "the policy has no members", None);
     }
     if members.len() > MEMBERS_MAX {
         faults.error(&value.span(), format!("a policy has at most {MEMBERS_MAX} members"));

@@ -17,6 +17,9 @@ pub const ANSWERS_MAX: u32 = 256;
 /// The most backends of a pool, and members of a policy.
 pub const MEMBERS_MAX: usize = 4_096;
 
+/// The words that `fallback` knows beside names of pools.
+pub const FALLBACK_WORDS: [&str; 3] = ["all", "last", "servfail"];
+
 /// A pool.
 #[derive(Debug, Clone, Default)]
 pub struct PoolSpec {
@@ -115,7 +118,7 @@ pub fn read(value: Value<'_>, faults: &mut Faults) -> PoolSpec {
     }
     // A key that is unknown may be `backends`, misspelled.
     if !given && faults.errors() == before {
-        faults.error_hint(
+        faults.missing(
             &table.span,
             "the pool has no `backends`",
             "as in backends = [\"192.0.2.10\"]".to_owned(),
@@ -188,7 +191,7 @@ fn backends(value: Value<'_>, faults: &mut Faults) -> Vec<BackendSpec> {
         return Vec::new();
     };
     if list.is_empty() {
-        faults.error(&value.span(), "the pool has no backends");
+        faults.missing(&value.span(), "the pool has no backends", None);
     }
     if list.len() > MEMBERS_MAX {
         faults.error(&value.span(), format!("a pool has at most {MEMBERS_MAX} backends"));
@@ -241,7 +244,7 @@ fn backend_table(table: &Table<'_>, backend: &mut BackendSpec, faults: &mut Faul
         }
     }
     if given.is_none() && faults.errors() == before {
-        faults.error(&table.span, "the backend has no `address` and no `host`");
+        faults.missing(&table.span, "the backend has no `address` and no `host`", None);
     }
 }
 

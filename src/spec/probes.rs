@@ -87,12 +87,12 @@ pub fn read(value: Value<'_>, faults: &mut Faults) -> ProbeSpec {
         Some(kind) => fits(kind, &table, probe.verify, faults),
         None if faults.errors() == before => {
             let hint = "kind = \"tcp\", \"http\" or \"https\"".to_owned();
-            faults.error_hint(&table.span, "the probe has no `kind`", hint);
+            faults.missing(&table.span, "the probe has no `kind`", hint);
         }
         None => {}
     }
     if probe.kind == Some(KindSpec::Tcp) && probe.port.is_none() && faults.errors() == before {
-        faults.error_hint(
+        faults.missing(
             &table.span,
             "the probe has no `port`",
             "a TCP connection needs one".to_owned(),
@@ -105,7 +105,9 @@ pub fn read(value: Value<'_>, faults: &mut Faults) -> ProbeSpec {
     }
     let (interval, timeout) = (probe.interval.as_ref(), probe.timeout.as_ref());
     let longest = interval.map_or(INTERVAL_DEFAULT, |interval| interval.value);
-    if let Some(timeout) = timeout.filter(|timeout| timeout.value > longest) {
+    if let Some(timeout) = timeout.filter(|timeout| timeout.value > longest)
+        && (interval.is_some() || !faults.is_broken())
+    {
         faults.error_hint(
             &timeout.span,
             format!("the timeout ({:?}) is above the interval ({longest:?})", timeout.value),

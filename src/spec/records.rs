@@ -60,6 +60,17 @@ pub struct RRsetSpec {
     pub poisoned: bool,
 }
 
+impl RecordsSpec {
+    /// Marks that the syntax of the file is broken: nothing here may be all of it.
+    pub fn poison(&mut self) {
+        self.poisoned = true;
+        for owner in &mut self.owners {
+            owner.poisoned = true;
+            owner.rrsets.iter_mut().for_each(|rrset| rrset.poisoned = true);
+        }
+    }
+}
+
 /// The tables of a file: a name of them inside `[records]` has slipped.
 const SECTIONS: &[&str] = &[
     "zone",
@@ -199,7 +210,7 @@ fn steer(value: Value<'_>, faults: &mut Faults) -> Option<SteerSpec> {
         }
     }
     if name.is_none() && faults.errors() == before {
-        faults.error(&table.span, "no `data`: the name of a policy or pool");
+        faults.missing(&table.span, "no `data`: the name of a policy or pool", None);
     }
     name.map(|name| SteerSpec { name, ttl })
 }
@@ -276,7 +287,11 @@ fn rrset_table(owner: &str, written: &str, table: &Table<'_>, rrset: &mut RRsetS
         }
     }
     if !given && faults.errors() == before {
-        faults.error(&table.span, format!("{} of `{owner}` has no `data`", rrset.rtype.value));
+        faults.missing(
+            &table.span,
+            format!("{} of `{owner}` has no `data`", rrset.rtype.value),
+            None,
+        );
     }
 }
 

@@ -43,7 +43,7 @@ pub fn read(value: Value<'_>, faults: &mut Faults) -> Vec<RuleSpec> {
         return Vec::new();
     };
     if list.is_empty() {
-        faults.error(&value.span(), "the policy has no rules");
+        faults.missing(&value.span(), "the policy has no rules", None);
     }
     if list.len() > MEMBERS_MAX {
         faults.error(&value.span(), format!("a policy has at most {MEMBERS_MAX} rules"));
@@ -89,14 +89,14 @@ fn rule(table: &Table<'_>, faults: &mut Faults) -> RuleSpec {
 
 fn complete(rule: &RuleSpec, conditions: usize, table: &Table<'_>, faults: &mut Faults) {
     if rule.target.is_none() {
-        faults.error_hint(
+        faults.missing(
             &table.span,
             "the rule has no `use`",
             "name the pool or policy that serves then".to_owned(),
         );
     }
     if conditions == 0 {
-        faults.error_hint(
+        faults.missing(
             &table.span,
             "the rule has no condition",
             "it would match every client: write that as `otherwise`".to_owned(),

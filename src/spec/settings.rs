@@ -107,6 +107,10 @@ fn walk(document: &Table<'_>, faults: &mut Faults) -> SettingsSpec {
             }
         }
     }
+    if faults.is_broken() {
+        spec.steering.poison();
+        spec.hides_zones = true;
+    }
     spec
 }
 

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::policies::{self, PolicySpec};
-use super::pools::{self, PoolSpec};
+use super::pools::{self, FALLBACK_WORDS, PoolSpec};
 use super::probes::{self, ProbeSpec};
 use super::reader::{Entry, Table};
 use super::value::Value;
@@ -44,6 +44,19 @@ pub struct Named<T> {
 }
 
 impl SteeringSpec {
+    /// Marks that the syntax of the file is broken: nothing here may be all of it.
+    pub fn poison(&mut self) {
+        fn each<T>(list: &mut [Named<T>]) {
+            list.iter_mut().for_each(|item| item.poisoned = true);
+        }
+        self.incomplete = true;
+        each(&mut self.pools);
+        each(&mut self.policies);
+        each(&mut self.probes);
+        each(&mut self.locations);
+        each(&mut self.networks);
+    }
+
     /// Reads one of [`TABLES`].
     pub fn read(&mut self, entry: &Entry<'_>, faults: &mut Faults) {
         let Some(table) = entry.value.table(faults) else {
@@ -51,33 +64,34 @@ impl SteeringSpec {
             return;
         };
         match entry.key {
-            "pools" => each(&table, &mut self.pools, faults, |value, _, faults| {
+            "pools" => each(&table, &FALLBACK_WORDS, &mut self.pools, faults, |value, _, faults| {
                 pools::read(value, faults)
             }),
-            "policies" => each(&table, &mut self.policies, faults, policies::read),
-            "probes" => each(&table, &mut self.probes, faults, |value, _, faults| {
+            "policies" => each(&table, &FALLBACK_WORDS, &mut self.policies, faults, policies::read),
+            "probes" => each(&table, &[], &mut self.probes, faults, |value, _, faults| {
                 probes::read(value, faults)
             }),
-            "locations" => each(&table, &mut self.locations, faults, |value, _, faults| {
+            "locations" => each(&table, &[], &mut self.locations, faults, |value, _, faults| {
                 places::point(value, faults)
             }),
-            _ => each(&table, &mut self.networks, faults, |value, _, faults| {
+            _ => each(&table, &[], &mut self.networks, faults, |value, _, faults| {
                 places::networks(value, faults)
             }),
         }
     }
 }
 
-/// Reads every definition of a table. One whose name cannot be a name is still known by it.
+/// Reads every definition of a table; names that are `reserved` mean something else. One whose name cannot be a name is still known by it.
 fn each<T>(
     table: &Table<'_>,
+    reserved: &[&str],
     into: &mut Vec<Named<T>>,
     faults: &mut Faults,
     read: impl Fn(Value<'_>, &str, &mut Faults) -> T,
 ) {
     for entry in &table.entries {
         let before = faults.errors();
-        check_name(entry, faults);
+        check_name(entry, reserved, faults);
         let content = read(entry.value, entry.key, faults);
         into.push(Named {
             name: At::new(entry.key.to_owned(), entry.key_span.clone()),
@@ -89,10 +103,13 @@ fn each<T>(
 
 /// A full name is `ORIGIN/NAME`, and `POOL/BACKEND` names a backend: so a name has no slash, and nothing that a shell or a log
 /// line would cut.
-fn check_name(entry: &Entry<'_>, faults: &mut Faults) {
+fn check_name(entry: &Entry<'_>, reserved: &[&str], faults: &mut Faults) {
     if !good_name(entry.key) {
         let message = format!("`{}` is no name", entry.key);
         faults.error_hint(&entry.key_span, message, "a name has no spaces and no slash".to_owned());
+    } else if reserved.contains(&entry.key) {
+        let message = format!("`{}` is a word of `fallback`, and no name", entry.key);
+        faults.error_hint(&entry.key_span, message, "give it another name".to_owned());
     }
 }
 

@@ -11,8 +11,8 @@ use crate::diagnostic::Source;
 /// The most faults of syntax told of one file.
 const FAULTS_MAX: usize = 50;
 
-/// Gives the table of a document to `walk`, if its syntax is right; else tells what is wrong, and gives as much as could be read
-/// to `salvage`.
+/// Gives the table of a document to `walk`, if its syntax is right, or wrong in places that are told and noted as such: then the
+/// rest has its other faults. If a fault swallows what follows, gives as much as could be read to `salvage`.
 pub fn read<T>(
     source: &Arc<Source>,
     faults: &mut Faults,
@@ -24,13 +24,18 @@ pub fn read<T>(
     if errors.is_empty() {
         return walk(&table, faults);
     }
-    tell(&errors, faults);
-    salvage(&table)
+    match tell(&errors, faults) {
+        Some(places) => {
+            faults.set_broken(places);
+            walk(&table, faults)
+        }
+        None => salvage(&table),
+    }
 }
 
 /// Tells faults by position, one a line, and none after a bracket, quote or comma that is missing: all that follows is then read
-/// as part of the wrong thing.
-fn tell(errors: &[Error], faults: &mut Faults) {
+/// as part of the wrong thing. Gives the places of the faults, if what is between them can be relied upon.
+fn tell(errors: &[Error], faults: &mut Faults) -> Option<Vec<Span>> {
     let mut errors: Vec<(Span, &str)> = errors
         .iter()
         .map(|error| (error.span().unwrap_or_default(), error.message()))
@@ -38,6 +43,7 @@ fn tell(errors: &[Error], faults: &mut Faults) {
     errors.sort_by_key(|(span, _)| (span.start, span.end));
     let mut last_line = 0;
     let mut told = 0;
+    let mut places = Vec::new();
     for (span, message) in errors {
         let fault = Fault::new(&faults.source().text, &span, message);
         let (line, _) = faults.source().line_column(fault.span.start);
@@ -47,9 +53,30 @@ fn tell(errors: &[Error], faults: &mut Faults) {
         }
         last_line = line;
         if fault.swallows_the_rest || told == FAULTS_MAX {
-            break;
+            return None;
         }
+        places.push(broken(
+            &faults.source().text,
+            fault.span.start..fault.span.end.max(span.end),
+        ));
     }
+    Some(places)
+}
+
+/// What a fault of syntax breaks: its lines, and with the header of a table all that stands under it.
+fn broken(text: &str, span: Span) -> Span {
+    let start = span.start - line(text, &span).len();
+    let rest = text.get(start..).unwrap_or_default();
+    let first = rest.lines().next().unwrap_or_default().trim();
+    let is_header = first.starts_with('[') || (first.ends_with(']') && !first.contains('='));
+    if is_header {
+        let next = rest
+            .match_indices('\n')
+            .find(|(at, _)| rest.get(at + 1..).unwrap_or_default().trim_start().starts_with('['));
+        return start..next.map_or(text.len(), |(at, _)| start + at);
+    }
+    let after = text.get(span.end..).unwrap_or_default();
+    start..after.find('\n').map_or(text.len(), |at| span.end + at)
 }
 
 /// Parts of the parser's messages after which it does not find back before the end of what it is in.

@@ -137,7 +137,7 @@ impl<'t> Value<'t> {
     pub fn filled_list(self, faults: &mut Faults) -> Vec<Value<'t>> {
         let list = self.list();
         if list.is_empty() {
-            faults.error(&self.span(), "the list is empty");
+            faults.missing(&self.span(), "the list is empty", None);
         }
         list
     }
@@ -306,7 +306,7 @@ impl<'t> Value<'t> {
         }
         let (Some(min), Some(max)) = (min, max) else {
             let missing = if min.is_none() { "min" } else { "max" };
-            faults.error_hint(
+            faults.missing(
                 &table.span,
                 format!("the TTL has no `{missing}`"),
                 "write both, as in { min = \"5s\", max = \"2m\" }, or one duration".to_owned(),

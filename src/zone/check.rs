@@ -1,6 +1,6 @@
 //! From what a zone file says to a zone: names made absolute, record data to wire form, owners in canonical order.
 //!
-//! Here each owner is read by itself; [`together`] and [`targets`] then hold the rules that
+//! Here each owner is read by itself; [`together`], [`targets`] and [`circles`] then hold the rules that
 //! concern several records, and [`start`] makes the SOA.
 
 use std::collections::btree_map::Entry;
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Owner, RRset, Steer, SteerTtl, Zone};
 use super::roots::Roots;
-use super::{start, targets, together};
+use super::{circles, start, targets, together};
 use crate::spec::file::ZoneSpec;
 use crate::spec::reader::did_you_mean;
 use crate::spec::records::{OwnerSpec, RRsetSpec, SteerSpec};
@@ -37,7 +37,7 @@ pub(super) struct Placed<'s> {
     pub(super) spec: &'s OwnerSpec,
     /// As it is served.
     pub(super) owner: Owner,
-    /// The names that its NS, MX and SRV records point to.
+    /// The names that its NS, CNAME, MX and SRV records point to.
     pub(super) targets: Vec<Target>,
     /// Whether it is steered by what may answer with a CNAME.
     pub(super) by_host: bool,
@@ -50,7 +50,9 @@ pub(super) struct Target {
     pub(super) rtype: RecordType,
     /// The name.
     pub(super) name: Name,
-    /// Where it is written.
+    /// As it is written; `None` if only octets are (RFC 3597 5).
+    pub(super) written: Option<String>,
+    /// Where its record is written.
     pub(super) span: Span,
 }
 
@@ -103,6 +105,7 @@ pub fn check(spec: &ZoneSpec, origin: &Name, serial: u32, roots: &Roots, faults:
     together::check(&owners, faults);
     start::check_apex(spec, &owners, faults);
     targets::check(&owners, faults);
+    circles::check(&owners, roots, faults);
     let soa = start::soa(spec, &owners, serial, faults);
     let mut zone = Zone {
         origin: origin.clone(),
@@ -254,6 +257,7 @@ impl<'s> OwnerReader<'s> {
                 placed.targets.push(Target {
                     rtype,
                     name,
+                    written: written(&text.text),
                     span: text.span.clone(),
                 });
             }
@@ -329,9 +333,18 @@ fn name_offset(rtype: RecordType) -> Option<usize> {
 
 /// The name that a record points to, for the types whose targets are checked.
 fn target(rtype: RecordType, octets: &[u8]) -> Option<Name> {
-    let checked = matches!(rtype, RecordType::NS | RecordType::MX | RecordType::SRV);
+    let checked = matches!(
+        rtype,
+        RecordType::NS | RecordType::CNAME | RecordType::MX | RecordType::SRV
+    );
     let offset = name_offset(rtype).filter(|_| checked)?;
     Name::from_wire(octets.get(offset..)?)
+}
+
+/// The name at the end of a record in presentation form.
+fn written(text: &str) -> Option<String> {
+    let is_name = !text.trim_start().starts_with("\\#");
+    is_name.then(|| text.split_whitespace().next_back().map(str::to_owned))?
 }
 
 /// The form of a record's data by which two are one: names in them differ in case only.

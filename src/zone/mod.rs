@@ -1,6 +1,7 @@
 //! Zones as they are meant, checked: names, record sets, and which owners are steered. Knows no policy, only its name.
 
 pub mod check;
+pub mod circles;
 pub mod lookup;
 pub mod model;
 pub mod roots;

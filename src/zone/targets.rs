@@ -1,4 +1,4 @@
-//! The names that records point to: NS and MX to no alias, and NS inside the zone to what has an address.
+//! The names that records point to: NS and MX to no alias, NS inside the zone to what has an address, and the others to what exists.
 
 use std::ops::Bound;
 
@@ -23,6 +23,7 @@ pub(super) fn check(owners: &Owners<'_>, faults: &mut Faults) {
         for target in &placed.targets {
             match find(owners, name, target) {
                 Found::Elsewhere => {}
+                Found::Data(_) if target.rtype == RecordType::CNAME => {}
                 Found::Data(found) if found.is_alias() => alias(target, found, faults),
                 Found::Data(found) => {
                     let addresses = found.has(RecordType::A) || found.has(RecordType::AAAA);
@@ -60,14 +61,68 @@ fn alias(target: &Target, found: &Placed<'_>, faults: &mut Faults) {
     }
 }
 
-/// A name server inside the zone is found only through the addresses given here (RFC 1034 4.2.1).
+/// A name server inside the zone is found only through the addresses given here (RFC 1034 4.2.1). Other names may come later.
 fn missing(owners: &Owners<'_>, target: &Target, faults: &mut Faults) {
-    if target.rtype != RecordType::NS || owners.may_hide(&target.name) {
+    let Target { rtype, name, span, .. } = target;
+    if owners.may_hide(name) {
         return;
     }
-    let message = format!("the name server {} is in this zone and has no address", target.name);
-    let hint = "give it A or AAAA; a name of another zone ends in a dot".to_owned();
-    faults.error_hint(&target.span, message, hint);
+    if *rtype == RecordType::NS {
+        let message = format!("the name server {name} is in this zone and has no address");
+        let hint = "give it A or AAAA; a name of another zone ends in a dot".to_owned();
+        faults.error_hint(span, message, hint);
+    } else if !exists(owners, name) && !wildcard_may_hide(owners, name) && !below_dname(owners, name) {
+        let hint = match &target.written {
+            Some(written) if seems_absolute(written, owners.origin) => {
+                format!("a name without a final dot is relative to the zone: write `{written}.`")
+            }
+            _ => "write its records too; a name of another zone ends in a dot".to_owned(),
+        };
+        faults.warning_hint(span, format!("the target {name} does not exist in this zone"), hint);
+    }
+}
+
+/// The last labels by which a name is known for one that is not relative, beside that of the origin.
+const TOP_LABELS: [&str; 4] = ["com", "net", "org", "io"];
+
+/// Whether a name was written without the dot at its end, but hardly meant so.
+fn seems_absolute(written: &str, origin: &Name) -> bool {
+    let Ok(name) = Name::parse(&format!("{written}."), None) else {
+        return false;
+    };
+    let known = |last: &str| TOP_LABELS.contains(&last) || last == last_label(origin);
+    let has_dots = name.label_count() > 1;
+    !origin.is_root()
+        && !written.ends_with('.')
+        && (name.is_at_or_below(origin) || (has_dots && known(&last_label(&name))))
+}
+
+fn last_label(name: &Name) -> String {
+    let text = name.to_lowercase().to_string();
+    let text = text.strip_suffix('.').unwrap_or(&text);
+    text.rsplit('.').next().unwrap_or_default().to_owned()
+}
+
+/// Whether the wildcard that would stand for a name may be one that a fault hides.
+fn wildcard_may_hide(owners: &Owners<'_>, name: &Name) -> bool {
+    let parent = name.parent().and_then(|parent| parent.child(b"*"));
+    parent.is_some_and(|wildcard| owners.may_hide(&wildcard))
+}
+
+/// Whether a DNAME redirects the name (RFC 6672 2.3).
+fn below_dname(owners: &Owners<'_>, name: &Name) -> bool {
+    let mut above = name.parent();
+    while let Some(name) = above.filter(|name| name.is_at_or_below(owners.origin)) {
+        if owners
+            .placed
+            .get(&name)
+            .is_some_and(|placed| placed.has(RecordType::DNAME))
+        {
+            return true;
+        }
+        above = name.parent();
+    }
+    false
 }
 
 /// What the zone says of the target of a record at `at`.
@@ -90,11 +145,11 @@ fn find<'a>(owners: &'a Owners<'a>, at: &Name, target: &Target) -> Found<'a> {
     }
 }
 
-/// The cut at or above a name that is in the zone.
-fn cut_above(owners: &Owners<'_>, name: &Name) -> Option<Name> {
+/// The cut at or above a name, if that is in the zone.
+pub(super) fn cut_above(owners: &Owners<'_>, name: &Name) -> Option<Name> {
     let mut cut = None;
     let mut next = Some(name.clone());
-    while let Some(name) = next.filter(|name| name != owners.origin) {
+    while let Some(name) = next.filter(|name| name != owners.origin && name.is_at_or_below(owners.origin)) {
         next = name.parent();
         if owners
             .placed
@@ -120,8 +175,11 @@ fn wildcard<'a>(owners: &'a Owners<'a>, name: &Name) -> Option<&'a Placed<'a>> {
     owners.placed.get(&encloser.child(b"*")?)
 }
 
-/// Whether a name is an owner or has one below it.
+/// Whether a name is the apex, is an owner or has one below it.
 fn exists(owners: &Owners<'_>, name: &Name) -> bool {
+    if name == owners.origin {
+        return true;
+    }
     let from = (Bound::Included(name), Bound::Unbounded);
     owners
         .placed
