@@ -17,7 +17,7 @@ pub(super) fn check(owners: &Owners<'_>, roots: &Roots, faults: &mut Faults) {
     }
 }
 
-/// Tells each circle of CNAMEs once, at the first of its owners in the file. Only what is literally so: wildcards stand for no
+/// Warns of each circle of CNAMEs once, at the first of its owners in the file: it does no harm, and other servers take it. Only what is literally so: wildcards stand for no
 /// other name here.
 fn aliases(owners: &Owners<'_>, faults: &mut Faults) {
     let mut passed: BTreeSet<&Name> = BTreeSet::new();
@@ -61,7 +61,7 @@ fn tell(mut circle: Vec<&Placed<'_>>, faults: &mut Faults) {
         .collect();
     let message = format!("the alias `{}` leads back to itself: {}", key.value, way.join(" -> "));
     let hint = "let one of them point to a name with records, or give it the records".to_owned();
-    faults.error_hint(&key.span, message, hint);
+    faults.warning_hint(&key.span, message, hint);
 }
 
 /// Tells an owner that its root may answer by a CNAME to the owner itself. What no host may answer for is told elsewhere.

@@ -4,8 +4,8 @@
 //! of the RFCs beside it. What is found, cut off, steered and said in EDNS is worked out here anew.
 
 use windrose::answer::Transport;
-use windrose::policy::Client;
 use windrose::policy::Family;
+use windrose::policy::client::Seen;
 use windrose::policy::decide::{Decision, addresses, decide, grounds};
 use windrose::policy::model::{Fallback, NodeId, NodeKind, Target};
 use windrose::wire::code::RecordType;
@@ -221,7 +221,7 @@ fn cut(plain: &mut Plain, room: usize, sections: &Sections<'_>, mut length: usiz
 }
 
 /// The family that decides, and who the client is.
-fn asker(world: &World, question: &Question, root: NodeId) -> (Family, Client, bool) {
+fn asker(world: &World, question: &Question, root: NodeId) -> (Family, Seen, bool) {
     let has = |family| windrose::policy::decide::has_family(&world.steering, root, family);
     let family = match question.qtype {
         RecordType::A => Family::Ipv4,
@@ -235,14 +235,14 @@ fn asker(world: &World, question: &Question, root: NodeId) -> (Family, Client, b
     let address = subnet.map_or(question.source, |(address, source)| {
         ipnet::IpNet::new(address, source).unwrap().trunc().network()
     });
-    (family, Client { address }, subnet.is_some())
+    (family, Seen::new(address), subnet.is_some())
 }
 
 fn decisions(world: &World, question: &Question, steer: &Steer) -> Vec<Decision> {
     let root = world.steering.by_name[&steer.root];
-    let (family, client, _) = asker(world, question, root);
+    let (family, seen, _) = asker(world, question, root);
     let (steering, verdicts, last) = (&world.steering, &world.verdicts, world.last.as_ref());
-    distribution(|chance| decide(steering, root, family, &client, verdicts, last, chance))
+    distribution(|chance| decide(steering, root, family, &seen.client, verdicts, last, chance))
         .into_keys()
         .collect()
 }
@@ -258,13 +258,13 @@ fn steer(
     plain: &mut Plain,
 ) {
     let root = world.steering.by_name[&steer.root];
-    let (family, client, by_subnet) = asker(world, question, root);
+    let (family, seen, by_subnet) = asker(world, question, root);
     let (pool, scope) = match &decision {
         Decision::NoFamily => (None, 0),
         Decision::Servfail { scope } => (None, *scope),
         Decision::Backends { pool, scope, .. } | Decision::Host { pool, scope, .. } => (Some(*pool), *scope),
     };
-    plain.scope = if by_subnet { scope } else { 0 };
+    plain.scope = if by_subnet { seen.scope(scope) } else { 0 };
     let aliases = writer.position();
     let room = room(world, question, plain);
     let no_records = |plain: &mut Plain| plain.sections = Default::default();
@@ -314,7 +314,7 @@ fn steer(
                 &world.steering,
                 root,
                 family,
-                &client,
+                &seen.client,
                 &world.verdicts,
                 world.last.as_ref(),
             )
