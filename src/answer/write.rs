@@ -50,11 +50,14 @@ impl ResponseBuffer {
     pub fn as_slice(&self) -> &[u8] {
         &self.octets[..self.length]
     }
+}
 
-    /// Where it stands: the same place as long as the buffer lives.
-    pub fn octets(&self) -> &[u8] {
-        &self.octets
-    }
+/// A query, and what it is answered from.
+#[derive(Clone, Copy)]
+struct Query<'a> {
+    parsed: &'a Parsed,
+    request: &'a Request<'a>,
+    image: &'a Image,
 }
 
 /// What of a response is known before it is written.
@@ -79,6 +82,7 @@ pub fn write(
     ear: &mut impl Ear,
 ) -> Outcome {
     let image = &*serving.image;
+    let query = Query { parsed, request, image };
     // RFC 7871 7.2.1: whoever sends the option gets it back, with the scope of this answer: 0 where all get the same.
     let subnet = parsed
         .edns
@@ -99,28 +103,20 @@ pub fn write(
             // What could not be read, or is of another version, says nothing about clients.
             plan.subnet = plan.subnet.filter(|_| *rcode == Rcode::REFUSED);
         }
-        Located::Refused(Refusal::Version) => version(parsed, image, response, &mut plan),
+        Located::Refused(Refusal::Version) => version(query, response, &mut plan),
         Located::Found(found) => match found.case {
             Case::Entry(entry) => {
                 let entry = &image.entries[entry as usize];
                 match entry.steer {
-                    NONE => fixed(parsed, entry, found, request, image, response, &mut plan),
-                    _ => steered(parsed, entry, found, request, serving, response, &mut plan, ear),
+                    NONE => fixed(query, entry, found, response, &mut plan),
+                    _ => steered(query, entry, found, serving, response, &mut plan, ear),
                 }
             }
             Case::Redirect(entry) => {
-                redirect(
-                    parsed,
-                    &image.entries[entry as usize],
-                    found,
-                    request,
-                    image,
-                    response,
-                    &mut plan,
-                );
+                redirect(query, &image.entries[entry as usize], found, response, &mut plan);
             }
-            Case::NoData => negative(Rcode::NOERROR, parsed, found, request, image, response, &mut plan),
-            Case::NameError => negative(Rcode::NXDOMAIN, parsed, found, request, image, response, &mut plan),
+            Case::NoData => negative(query, Rcode::NOERROR, found, response, &mut plan),
+            Case::NameError => negative(query, Rcode::NXDOMAIN, found, response, &mut plan),
             Case::NotOurs => plan.rcode = Rcode::REFUSED,
             Case::Failed => {
                 plan.rcode = Rcode::SERVFAIL;
@@ -128,28 +124,28 @@ pub fn write(
             }
         },
     }
-    finish(parsed, request, image, response, &plan)
+    finish(query, response, &plan)
 }
 
 /// How many octets there are for a response's sections, after the question and before the OPT record.
 #[inline]
-fn room(parsed: &Parsed, request: &Request<'_>, image: &Image, response: &ResponseBuffer, plan: &Plan<'_>) -> usize {
-    let most = match (request.transport, parsed.edns) {
+fn room(query: Query<'_>, response: &ResponseBuffer, plan: &Plan<'_>) -> usize {
+    let most = match (query.request.transport, query.parsed.edns) {
         (Transport::Tcp, _) => usize::from(u16::MAX),
         (Transport::Udp, None) => usize::from(UDP_SIZE_PLAIN),
         // RFC 6891 6.2.3: less than 512 is read as 512.
         (Transport::Udp, Some(edns)) => usize::from(edns.udp_size.clamp(UDP_SIZE_PLAIN, UDP_SIZE)),
     };
-    let opt = reply(parsed, image, plan).map_or(0, |reply| reply.length());
+    let opt = reply(query, plan).map_or(0, |reply| reply.length());
     most.min(response.octets.len())
-        .saturating_sub(parsed.question_end() + opt)
+        .saturating_sub(query.parsed.question_end() + opt)
 }
 
 /// The OPT record: one for one (RFC 6891 6.1.1).
 #[inline]
-fn reply<'a>(parsed: &Parsed, image: &'a Image, plan: &Plan<'a>) -> Option<Reply<'a>> {
-    let edns = parsed.edns?;
-    let nsid: &[u8] = if edns.nsid { &image.options.nsid } else { &[] };
+fn reply<'a>(query: Query<'a>, plan: &Plan<'a>) -> Option<Reply<'a>> {
+    let edns = query.parsed.edns?;
+    let nsid: &[u8] = if edns.nsid { &query.image.options.nsid } else { &[] };
     Some(Reply {
         rcode: plan.rcode,
         dnssec_ok: edns.dnssec_ok,
@@ -161,51 +157,39 @@ fn reply<'a>(parsed: &Parsed, image: &'a Image, plan: &Plan<'a>) -> Option<Reply
 
 /// An entry of static data, cut down to what fits.
 #[inline]
-fn fixed(
-    parsed: &Parsed,
-    entry: &Entry,
-    found: &Found,
-    request: &Request<'_>,
-    image: &Image,
-    response: &mut ResponseBuffer,
-    plan: &mut Plan<'_>,
-) {
+fn fixed(query: Query<'_>, entry: &Entry, found: &Found, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
     plan.rcode = Rcode(u16::from(entry.rcode));
     plan.flags = if entry.flags & AUTHORITATIVE != 0 { AA } else { 0 };
     plan.counts = entry.counts;
     plan.length = usize::from(entry.tail.length);
-    let room = room(parsed, request, image, response, plan);
+    let room = room(query, response, plan);
     if entry.flags & REPEATS != 0
         && let Case::Entry(id) = found.case
-        && let Some((answers, length)) = image.cut_at_repeat(id, parsed.hash)
+        && let Some((answers, length)) = query.image.cut_at_repeat(id, query.parsed.hash)
     {
         (plan.counts, plan.length) = ([answers, 0, 0], usize::from(length));
     }
     if plan.length > room || entry.flags & TOO_LONG != 0 {
         cut(entry, room, plan);
     }
-    copy(parsed, entry, found, image, response, plan.length);
+    copy(query, entry, found, response, plan.length);
 }
 
 /// RFC 6672 3.2: the DNAME above the name, and the CNAME that follows from it: what stands before the owner of the DNAME, then its target.
 #[cold]
-fn redirect(
-    parsed: &Parsed,
-    entry: &Entry,
-    found: &Found,
-    request: &Request<'_>,
-    image: &Image,
-    response: &mut ResponseBuffer,
-    plan: &mut Plan<'_>,
-) {
+fn redirect(query: Query<'_>, entry: &Entry, found: &Found, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
     const FIXED: usize = 10; // of a record, between its owner and its data
     plan.flags = AA;
-    let room = room(parsed, request, image, response, plan);
-    let start = parsed.question_end();
+    let room = room(query, response, plan);
+    let start = query.parsed.question_end();
     let dname = usize::from(entry.tail.length);
     let kept = usize::from(found.shift);
     // The owner of the DNAME is a pointer into the question, or the root.
-    let owner = if image.names.name(found.owner).len() > 1 { 2 } else { 1 };
+    let owner = if query.image.names.name(found.owner).len() > 1 {
+        2
+    } else {
+        1
+    };
     let target = dname - owner - FIXED;
     let made = kept + target;
     let alias = if made > NAME_MAX { 0 } else { 2 + FIXED + made };
@@ -213,7 +197,7 @@ fn redirect(
         plan.flags |= TC;
         return;
     }
-    copy(parsed, entry, found, image, response, dname);
+    copy(query, entry, found, response, dname);
     (plan.counts[0], plan.length) = (1, dname + alias);
     if alias == 0 {
         plan.rcode = Rcode::YXDOMAIN;
@@ -227,7 +211,7 @@ fn redirect(
     let [c1, c0] = class::IN.to_be_bytes();
     record[..8].copy_from_slice(&[p1, p0, t1, t0, c1, c0, ttl[0], ttl[1]]);
     record[8..12].copy_from_slice(&[ttl[2], ttl[3], 0, made as u8]);
-    record[12..12 + kept].copy_from_slice(&parsed.name(request.bytes)[..kept]);
+    record[12..12 + kept].copy_from_slice(&query.parsed.name(query.request.bytes)[..kept]);
     record[12 + kept..].copy_from_slice(&before[owner + FIXED..]);
 }
 
@@ -235,11 +219,11 @@ fn redirect(
 /// (RFC 9471). A record set is sent whole or not at all.
 #[cold]
 fn cut(entry: &Entry, room: usize, plan: &mut Plan<'_>) {
-    let sections = [usize::from(entry.authority_end), usize::from(entry.answer_end)];
+    let without_additional = usize::from(entry.authority_end);
     plan.length = 0;
     plan.counts = [0; 3];
-    if sections[0] <= room && entry.flags & TOO_LONG == 0 {
-        plan.length = sections[0];
+    if without_additional <= room && entry.flags & TOO_LONG == 0 {
+        plan.length = without_additional;
         plan.counts = [entry.counts[0], entry.counts[1], 0];
         if entry.flags & REFERRAL == 0 {
             return;
@@ -250,26 +234,18 @@ fn cut(entry: &Entry, room: usize, plan: &mut Plan<'_>) {
 
 /// RFC 2308 2: the SOA of the zone, and nothing else.
 #[inline]
-fn negative(
-    rcode: Rcode,
-    parsed: &Parsed,
-    found: &Found,
-    request: &Request<'_>,
-    image: &Image,
-    response: &mut ResponseBuffer,
-    plan: &mut Plan<'_>,
-) {
+fn negative(query: Query<'_>, rcode: Rcode, found: &Found, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
     plan.rcode = rcode;
     plan.flags = AA;
-    let tail = &image.zones[image.names.owner(found.owner).zone as usize].negative;
-    if usize::from(tail.length) > room(parsed, request, image, response, plan) {
+    let tail = &query.image.zones[query.image.names.owner(found.owner).zone as usize].negative;
+    if usize::from(tail.length) > room(query, response, plan) {
         plan.flags |= TC;
         return;
     }
     plan.counts = [0, 1, 0];
     plan.length = usize::from(tail.length);
-    let start = parsed.question_end();
-    image.tails.copy(
+    let start = query.parsed.question_end();
+    query.image.tails.copy(
         tail,
         usize::from(found.shift),
         &mut response.octets[start..start + plan.length],
@@ -277,36 +253,33 @@ fn negative(
 }
 
 /// An entry that a policy or pool answers, after the aliases that lead to it.
-#[allow(clippy::too_many_arguments)] // What a query, its entry and its response are; a struct would only rename them.
 fn steered(
-    parsed: &Parsed,
+    query: Query<'_>,
     entry: &Entry,
     found: &Found,
-    request: &Request<'_>,
     serving: &Serving,
     response: &mut ResponseBuffer,
     plan: &mut Plan<'_>,
     ear: &mut impl Ear,
 ) {
-    let image = &*serving.image;
     plan.flags = AA;
     plan.counts = entry.counts;
     plan.length = usize::from(entry.tail.length);
-    let steered_by = &image.steers[entry.steer as usize];
-    let asked = steer::Asked::new(parsed.qtype, plan.subnet.map(|(subnet, _)| subnet), request);
+    let steered_by = &query.image.steers[entry.steer as usize];
+    let asked = steer::Asked::new(query.parsed.qtype, plan.subnet.map(|(subnet, _)| subnet), query.request);
     if let Some((_, scope)) = &mut plan.subnet {
         *scope = asked.scope(steered_by);
     }
-    let room = room(parsed, request, image, response, plan);
+    let room = room(query, response, plan);
     let Some(space) = room.checked_sub(plan.length) else {
         return cut(entry, room, plan); // The aliases alone are too long.
     };
-    copy(parsed, entry, found, image, response, plan.length);
+    copy(query, entry, found, response, plan.length);
     let owner = match entry.steered_owner {
         QUESTION_POINTER => QUESTION_POINTER,
         pointer => pointer + found.shift,
     };
-    let start = parsed.question_end() + plan.length;
+    let start = query.parsed.question_end() + plan.length;
     let target = &mut response.octets[start..start + space];
     match steer::write(&asked, steered_by, owner, serving, target, &mut response.places, ear) {
         Steered::Records { count, length } => {
@@ -314,24 +287,30 @@ fn steered(
             plan.length += length;
         }
         Steered::Alias { pool, backend, length } => {
-            let alias_at = parsed.question_end() + plan.length;
+            let alias_at = query.parsed.question_end() + plan.length;
             plan.counts[0] += 1;
             plan.length += length;
-            if let Some(entry) = image.onward(pool, backend, image.names.owner(found.owner).zone, parsed.qtype) {
-                onward(parsed, entry, alias_at, length, room, image, response, plan);
+            if let Some(entry) = query.image.onward(
+                pool,
+                backend,
+                query.image.names.owner(found.owner).zone,
+                query.parsed.qtype,
+            ) {
+                onward(query, entry, alias_at, length, room, response, plan);
             }
         }
         Steered::NoData => {
             // Only where no alias leads here: the tail would stand after it.
-            let zone = image.names.owner(found.owner).zone as usize;
-            let negative = &image.zones[zone].negative;
+            let zone = query.image.names.owner(found.owner).zone as usize;
+            let negative = &query.image.zones[zone].negative;
             if plan.counts[0] > 0 || usize::from(negative.length) > space {
                 return;
             }
-            let shift = usize::from(parsed.name_length) - image.zones[zone].origin.wire().len();
+            let shift = usize::from(query.parsed.name_length) - query.image.zones[zone].origin.wire().len();
             plan.counts[1] = 1;
             plan.length = usize::from(negative.length);
-            image
+            query
+                .image
                 .tails
                 .copy(negative, shift, &mut response.octets[start..start + plan.length]);
         }
@@ -353,20 +332,18 @@ fn steered(
 
 /// What follows a CNAME whose target is a name of the same zone (RFC 1034 4.3.2, 3a), if it fits whole: the resolver can ask for it.
 #[cold]
-#[allow(clippy::too_many_arguments)] // As above.
 fn onward(
-    parsed: &Parsed,
+    query: Query<'_>,
     entry: &Entry,
     alias_at: usize,
     alias_length: usize,
     room: usize,
-    image: &Image,
     response: &mut ResponseBuffer,
     plan: &mut Plan<'_>,
 ) {
     const FIXED: usize = 12; // of a record, before its data
     let length = usize::from(entry.tail.length);
-    let start = parsed.question_end() + plan.length;
+    let start = query.parsed.question_end() + plan.length;
     // Pointers reach 16,383 octets far.
     if entry.flags & TOO_LONG != 0 || plan.length + length > room || start + length > 0x3fff {
         return;
@@ -379,7 +356,7 @@ fn onward(
     plan.length += length;
     let name_at = (alias_at + FIXED) as u16;
     let name_length = (alias_length - FIXED) as u16;
-    image.tails.copy_onward(
+    query.image.tails.copy_onward(
         &entry.tail,
         name_at,
         name_length,
@@ -388,9 +365,9 @@ fn onward(
 }
 
 #[inline]
-fn copy(parsed: &Parsed, entry: &Entry, found: &Found, image: &Image, response: &mut ResponseBuffer, length: usize) {
-    let start = parsed.question_end();
-    image.tails.copy(
+fn copy(query: Query<'_>, entry: &Entry, found: &Found, response: &mut ResponseBuffer, length: usize) {
+    let start = query.parsed.question_end();
+    query.image.tails.copy(
         &entry.tail,
         usize::from(found.shift),
         &mut response.octets[start..start + length],
@@ -399,8 +376,8 @@ fn copy(parsed: &Parsed, entry: &Entry, found: &Found, image: &Image, response: 
 
 /// `version.bind TXT CH`, as the settings have it.
 #[cold]
-fn version(parsed: &Parsed, image: &Image, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
-    let text = image.options.version.as_bytes();
+fn version(query: Query<'_>, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
+    let text = query.image.options.version.as_bytes();
     let text = &text[..text.len().min(255)];
     let length = text.len() as u16 + 1;
     let record = [
@@ -412,31 +389,25 @@ fn version(parsed: &Parsed, image: &Image, response: &mut ResponseBuffer, plan: 
         &[text.len() as u8],
         text,
     ];
-    let mut at = parsed.question_end();
+    let mut at = query.parsed.question_end();
     for part in record {
         response.octets[at..at + part.len()].copy_from_slice(part);
         at += part.len();
     }
     plan.flags = AA;
     plan.counts = [1, 0, 0];
-    plan.length = at - parsed.question_end();
+    plan.length = at - query.parsed.question_end();
 }
 
 /// The header, the question as it came (its case kept), and the OPT record.
 #[inline]
-fn finish(
-    parsed: &Parsed,
-    request: &Request<'_>,
-    image: &Image,
-    response: &mut ResponseBuffer,
-    plan: &Plan<'_>,
-) -> Outcome {
-    let end = parsed.question_end();
-    response.octets[..end].copy_from_slice(&request.bytes[..end]);
+fn finish(query: Query<'_>, response: &mut ResponseBuffer, plan: &Plan<'_>) -> Outcome {
+    let end = query.parsed.question_end();
+    response.octets[..end].copy_from_slice(&query.request.bytes[..end]);
     let mut at = end + plan.length;
     let mut additionals = plan.counts[2];
-    if let Some(reply) = reply(parsed, image, plan) {
-        let most = match request.transport {
+    if let Some(reply) = reply(query, plan) {
+        let most = match query.request.transport {
             Transport::Udp => response.octets.len().min(usize::from(UDP_SIZE)),
             Transport::Tcp => response.octets.len(),
         };
@@ -447,7 +418,7 @@ fn finish(
     let [an1, an0] = plan.counts[0].to_be_bytes();
     let [ns1, ns0] = plan.counts[1].to_be_bytes();
     let [ar1, ar0] = additionals.to_be_bytes();
-    let flags = QR | (request.bytes[2] & KEPT) | plan.flags;
+    let flags = QR | (query.request.bytes[2] & KEPT) | plan.flags;
     let question = u8::from(end > HEADER);
     // RA, Z, AD and CD are clear: there is no recursion, and CD is not copied (RFC 4035 3.1.6).
     let rest = [

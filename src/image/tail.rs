@@ -30,8 +30,6 @@ pub struct Entry {
     pub rcode: u8,
     /// Records in each section.
     pub counts: [u16; 3],
-    /// Where the answer section ends.
-    pub answer_end: u16,
     /// Where the authority section ends.
     pub authority_end: u16,
     /// The pointer to the steered name.
@@ -138,11 +136,6 @@ impl Tails {
     pub fn prefetch(&self, tail: &Tail) {
         super::prefetch::prefetch(&self.octets, tail.at as usize);
     }
-
-    /// How many octets all tails take.
-    pub fn octets(&self) -> usize {
-        self.octets.len()
-    }
 }
 
 /// The most octets a message has after the question: a stream's 65,535 less header, longest question and OPT with its options.
@@ -177,7 +170,6 @@ impl Entry {
                 | flag(sections.repeat.is_some(), REPEATS),
             rcode: sections.rcode.0 as u8,
             counts,
-            answer_end: sections.answer_end.min(length) as u16,
             authority_end: sections.authority_end.min(length) as u16,
             steered_owner: sections.steer.map_or(0, |steered| steered.owner),
             steer,

@@ -24,7 +24,11 @@ use crate::wire::name::Name;
 use crate::zone::roots::{RootFacts, Roots};
 
 // What a file may say is what the model can hold.
-const _: () = assert!(pools::WEIGHT_MAX == model::WEIGHT_MAX && pools::MEMBERS_MAX == model::MEMBERS_MAX);
+const _: () = assert!(
+    pools::WEIGHT_MAX == model::WEIGHT_MAX
+        && pools::MEMBERS_MAX == model::MEMBERS_MAX
+        && pools::ANSWERS_MAX as usize == model::ANSWERS_MAX
+);
 const _: () = assert!(pools::ANSWERS_MAX as usize == model::ANSWERS_MAX);
 
 /// Pools and policies of all files, checked together.

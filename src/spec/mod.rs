@@ -143,11 +143,6 @@ impl Faults {
         self.slips.insert(place.to_owned())
     }
 
-    /// Whether owners stand where none belong.
-    pub fn has_slips(&self) -> bool {
-        !self.slips.is_empty()
-    }
-
     /// All of them, in the order of their places.
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.list.sort_by_key(|fault| match &fault.place {

@@ -3,7 +3,7 @@
 //! The result borrows nothing, so that a whole batch can be parsed before any of it is looked up.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
-use super::code::{RecordType, class};
+use super::code::RecordType;
 use super::edns::{self, Edns};
 use super::name::LABEL_MAX;
 
@@ -368,11 +368,6 @@ fn record(bytes: &[u8], start: usize) -> Option<Record<'_>> {
         rdata: bytes.get(rdata_at..end)?,
         end,
     })
-}
-
-/// Whether a class is the Internet's.
-pub fn is_internet(qclass: u16) -> bool {
-    qclass == class::IN
 }
 
 #[cfg(test)]

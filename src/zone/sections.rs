@@ -44,9 +44,7 @@ pub struct Sections<'a> {
     pub authorities: u16,
     /// Records in the additional section.
     pub additionals: u16,
-    /// Where the answer section ends, from the end of the question.
-    pub answer_end: usize,
-    /// Where the authority section ends.
+    /// Where the authority section ends, from the end of the question.
     pub authority_end: usize,
     /// The steered owner whose records end the answer section.
     pub steer: Option<Steered<'a>>,
@@ -221,7 +219,6 @@ impl<'a> Composer<'a, '_> {
     /// RFC 2308 3: the SOA with the TTL that the negative answer may be kept for.
     fn negative(&mut self, rcode: Rcode) {
         self.sections.rcode = rcode;
-        self.sections.answer_end = self.writer.position();
         let soa = &self.zone.soa;
         self.writer.record(
             Owner::Name(&self.zone.origin),
@@ -248,7 +245,6 @@ impl<'a> Composer<'a, '_> {
         self.sections.referral = true;
         // RFC 1034 4.3.1: the bit speaks of the first owner of the answer section, where there is one.
         self.sections.authoritative = self.sections.answers > 0;
-        self.sections.answer_end = self.writer.position();
         for data in &rrset.rdata {
             self.writer.record(Owner::Name(cut), RecordType::NS, rrset.ttl, data);
             self.sections.authorities += 1;
@@ -292,8 +288,7 @@ impl<'a> Composer<'a, '_> {
         if !matches!(qtype, RecordType::NS | RecordType::MX | RecordType::SRV) {
             return;
         }
-        self.sections.answer_end = self.writer.position();
-        self.sections.authority_end = self.sections.answer_end;
+        self.sections.authority_end = self.writer.position();
         let Some(rrset) = owner.rrsets.get(&qtype) else { return };
         let targets: BTreeSet<Name> = rrset.rdata.iter().flat_map(|data| rdata::names(qtype, data)).collect();
         for target in targets {
@@ -323,7 +318,6 @@ impl<'a> Composer<'a, '_> {
     fn finish(mut self) -> Sections<'a> {
         let end = self.writer.position();
         if self.sections.authorities == 0 && self.sections.additionals == 0 {
-            self.sections.answer_end = end;
             self.sections.authority_end = end;
         }
         self.sections
@@ -340,7 +334,6 @@ impl Sections<'_> {
             answers: 0,
             authorities: 0,
             additionals: 0,
-            answer_end: 0,
             authority_end: 0,
             steer: None,
             repeat: None,
