@@ -10,6 +10,7 @@
 pub mod diagnostic;
 pub mod wire;
 
+pub mod geo;
 pub mod spec;
 
 pub mod health;
