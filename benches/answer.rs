@@ -18,6 +18,7 @@ use windrose::health::Verdicts;
 use windrose::image::{Image, Options, Serving};
 use windrose::policy::model::{Answers, Choose, Steering};
 use windrose::policy::trace::Silent;
+use windrose::policy::tree::Forest;
 use windrose::wire::code::RecordType;
 use windrose::wire::query::Parsed;
 
@@ -116,7 +117,13 @@ impl Kind {
             client_subnet: true,
             ..Options::default()
         };
-        let image = Image::compile(&[zone("bench.", &records)], &[], steering, options, KEY);
+        let image = Image::compile(
+            &[zone("bench.", &records)],
+            &[],
+            Forest::without_databases(steering),
+            options,
+            KEY,
+        );
         Serving::new(Arc::new(image), &Verdicts::default())
     }
 }

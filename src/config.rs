@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::spec::At;
 use crate::spec::settings::SettingsSpec;
 
 /// The port served when windrose.toml names none: no root is needed for it.
@@ -46,12 +47,16 @@ pub enum Engine {
 }
 
 /// Location databases, each list in order of preference.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Geo {
     /// Files with places.
     pub city: Vec<PathBuf>,
     /// Files with autonomous system numbers.
     pub asn: Vec<PathBuf>,
+    /// Whether `city` is the default: then it may be missing.
+    pub city_is_default: bool,
+    /// Whether `asn` is the default: then it may be missing.
+    pub asn_is_default: bool,
 }
 
 /// The control API.
@@ -86,7 +91,10 @@ impl Settings {
     /// daemon's `$RUNTIME_DIRECTORY`, unless it is named or there is none.
     pub fn new(spec: &SettingsSpec, folder: &Path, runtime: Option<&Path>) -> Self {
         let default = Self::default();
-        let paths = |list: &[crate::spec::At<String>]| list.iter().map(|path| folder.join(&path.value)).collect();
+        let paths = |list: &Option<Vec<At<String>>>, default: Vec<PathBuf>| match list {
+            Some(list) => list.iter().map(|path| folder.join(&path.value)).collect(),
+            None => default.iter().map(|path| folder.join(path)).collect(),
+        };
         let default_socket = || runtime.unwrap_or(folder).join(&default.control.socket);
         let format = |json| if json { LogFormat::Json } else { LogFormat::Text };
         Self {
@@ -102,8 +110,10 @@ impl Settings {
             nsid: spec.nsid.clone().unwrap_or(default.nsid),
             version: spec.version.clone().unwrap_or(default.version),
             geo: Geo {
-                city: paths(&spec.city),
-                asn: paths(&spec.asn),
+                city: paths(&spec.city, default.geo.city),
+                asn: paths(&spec.asn, default.geo.asn),
+                city_is_default: spec.city.is_none(),
+                asn_is_default: spec.asn.is_none(),
             },
             warmup: spec.warmup.unwrap_or(default.warmup),
             control: Control {
@@ -135,7 +145,12 @@ impl Default for Settings {
             client_subnet: true,
             nsid: String::new(),
             version: String::new(),
-            geo: Geo::default(),
+            geo: Geo {
+                city: vec!["geo/city.mmdb".into()],
+                asn: vec!["geo/asn.mmdb".into()],
+                city_is_default: true,
+                asn_is_default: true,
+            },
             warmup: Duration::from_secs(3),
             control: Control {
                 socket: "windrose.sock".into(),

@@ -2,21 +2,24 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use super::{Located, Outcome, Refusal, Request, ResponseBuffer, Transport, locate, parse, write};
+use crate::geo::lookup::{Sighting, Told};
 use crate::image::lookup::{Case, Found};
 use crate::image::names::NONE;
 use crate::image::{Image, Serving, SteeredBy};
-use crate::policy::Family;
+use crate::policy::client::Seen;
 use crate::policy::trace::{Narrator, Step};
+use crate::policy::{Client, Family};
 use crate::wire::code::{RecordType, class};
 use crate::wire::edns::{CLIENT_SUBNET, UDP_SIZE};
 use crate::wire::message;
 use crate::wire::name::Name;
 use crate::wire::rdata;
 
-pub use steps::{Candidate, Node};
+pub use steps::{Candidate, Node, Rule};
 
 mod steps;
 
@@ -49,6 +52,8 @@ pub struct Explanation {
     pub client_from: &'static str,
     /// Who sends the query.
     pub resolver: String,
+    /// What is known of where the client is.
+    pub location: Told,
     /// The zone that answers.
     pub zone: Option<String>,
     /// The owner that answers.
@@ -85,8 +90,20 @@ pub struct Explanation {
     pub additional: Vec<String>,
 }
 
-/// Answers a question through the ordinary stages, and tells how it came about. `None` only if the answer cannot be read back.
-pub fn explain(question: &Question, serving: &Serving) -> Option<Explanation> {
+/// The address whose location decides: that of the client subnet if it is told and read, else the resolver's; an IPv4 address if it carries one.
+pub fn deciding_address(question: &Question, serving: &Serving) -> IpAddr {
+    let told = question
+        .client
+        .filter(|(_, length)| *length > 0 && serving.image.options.client_subnet);
+    let address = told.map_or(question.resolver, |(address, length)| {
+        IpNet::new(address, length).map_or(address, |network| network.network())
+    });
+    Seen::new(address).address
+}
+
+/// Answers a question through the ordinary stages, and tells how it came about. `sighting` is what is known of the location of
+/// [`deciding_address`]. `None` only if the answer cannot be read back.
+pub fn explain(question: &Question, serving: &Serving, sighting: &Sighting) -> Option<Explanation> {
     let bytes = query(question);
     let request = Request {
         bytes: &bytes,
@@ -118,6 +135,17 @@ pub fn explain(question: &Question, serving: &Serving) -> Option<Explanation> {
         .and_then(|edns| edns.subnet)
         .filter(|_| image.options.client_subnet);
     let client = subnet.and_then(|subnet| subnet.client());
+    let address = deciding_address(question, serving);
+    let placed = image.forest.clients.place(address);
+    let asker = steps::Asker {
+        serving,
+        class: placed.class,
+        client: Client {
+            address,
+            whereabouts: sighting.whereabouts.clone(),
+            shared: placed.length,
+        },
+    };
     let flags = [(message.authoritative, "aa"), (message.truncated, "tc")];
     Some(Explanation {
         name: question.name.to_string(),
@@ -125,6 +153,7 @@ pub fn explain(question: &Question, serving: &Serving) -> Option<Explanation> {
         client: client.unwrap_or(question.resolver).to_string(),
         client_from: if client.is_some() { "client subnet" } else { "resolver" },
         resolver: question.resolver.to_string(),
+        location: sighting.told(),
         zone: found.and_then(|found| zone(image, &found)),
         owner: found
             .and_then(|found| Name::from_wire(image.names.name(found.owner)))
@@ -135,7 +164,7 @@ pub fn explain(question: &Question, serving: &Serving) -> Option<Explanation> {
         note,
         steps: steered_by.map_or_else(Vec::new, |by| {
             steps::tell(
-                serving,
+                &asker,
                 by.root,
                 by.deciding_family(family(question.rtype)),
                 &narrator.steps,

@@ -1,12 +1,11 @@
 //! Records of a steered owner: the walk of the policy tree, and what its end hands out.
 
-use std::net::IpAddr;
-
 use super::Request;
 use crate::image::{Serving, SteeredBy};
 use crate::policy::Family;
 use crate::policy::alias::Chance;
-use crate::policy::client::Seen;
+use crate::policy::client::{ClientKey, Seen};
+use crate::policy::client_map::{ClientMap, Placed};
 use crate::policy::model::{NodeId, NodeKind, Target};
 use crate::policy::sticky;
 use crate::policy::trace::Ear;
@@ -19,6 +18,8 @@ pub(super) struct Asked {
     /// The family of the type, if it has one.
     family: Option<Family>,
     seen: Seen,
+    /// Its class, and the prefix that shares it, if the answer depends on where it is.
+    placed: Placed,
     /// Whether the client is the one of the client subnet option.
     by_subnet: bool,
     random: u64,
@@ -44,32 +45,53 @@ pub(super) enum Steered {
 
 impl Asked {
     /// RFC 7871 7.2.1: the client is the option's address; with a source prefix length of 0 it is the resolver that asks.
-    pub(super) fn new(qtype: RecordType, subnet: Option<Subnet>, request: &Request<'_>) -> Self {
+    #[inline]
+    pub(super) fn new(
+        qtype: RecordType,
+        subnet: Option<Subnet>,
+        request: &Request<'_>,
+        steered_by: &SteeredBy,
+        clients: &ClientMap,
+    ) -> Self {
         let family = match qtype {
             RecordType::A => Some(Family::Ipv4),
             RecordType::AAAA => Some(Family::Ipv6),
             _ => None,
         };
         let client = subnet.and_then(|subnet| subnet.client());
+        let seen = Seen::new(client.unwrap_or(request.source));
+        let placed = match steered_by.by_location[steered_by.deciding_family(family) as usize] {
+            true => clients.place(seen.address),
+            false => Placed::default(),
+        };
         Self {
             family,
-            seen: Seen::new(client.unwrap_or(request.source)),
+            seen,
+            placed,
             by_subnet: client.is_some(),
             random: request.random,
         }
     }
 
     /// The scope prefix length: how much of the client's address decides.
+    #[inline]
     pub(super) fn scope(&self, steered_by: &SteeredBy) -> u8 {
-        let family = steered_by.deciding_family(self.family);
-        match self.by_subnet && steered_by.by_subnet[family as usize] {
-            true => self.seen.scope(sticky::granularity(self.client())),
-            false => 0,
+        if !self.by_subnet {
+            return 0;
         }
+        let family = steered_by.deciding_family(self.family);
+        let sticky = match steered_by.by_subnet[family as usize] {
+            true => sticky::granularity(self.seen.address),
+            false => 0,
+        };
+        self.seen.scope(self.placed.length.max(sticky))
     }
 
-    fn client(&self) -> IpAddr {
-        self.seen.client.address
+    fn client(&self) -> ClientKey {
+        ClientKey {
+            address: self.seen.address,
+            class: self.placed.class,
+        }
     }
 }
 
@@ -115,7 +137,7 @@ pub(super) fn write(
         Family::Ipv6 => (RecordType::AAAA, 16),
     };
     let limit = target.len() / (12 + width);
-    let chosen = table.pick(sticky, asked.client(), &mut chance, limit.max(1), places);
+    let chosen = table.pick(sticky, asked.seen.address, &mut chance, limit.max(1), places);
     let mut count = 0;
     let mut at = 0;
     for &place in &places[..chosen] {

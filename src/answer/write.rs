@@ -266,7 +266,13 @@ fn steered(
     plan.counts = entry.counts;
     plan.length = usize::from(entry.tail.length);
     let steered_by = &query.image.steers[entry.steer as usize];
-    let asked = steer::Asked::new(query.parsed.qtype, plan.subnet.map(|(subnet, _)| subnet), query.request);
+    let asked = steer::Asked::new(
+        query.parsed.qtype,
+        plan.subnet.map(|(subnet, _)| subnet),
+        query.request,
+        steered_by,
+        &query.image.forest.clients,
+    );
     if let Some((_, scope)) = &mut plan.subnet {
         *scope = asked.scope(steered_by);
     }

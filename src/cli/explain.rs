@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::answer::explain::{Explanation, Node, Question, explain};
+use crate::answer::explain::{Candidate, Explanation, Node, Question, Rule, deciding_address, explain};
 use crate::control::reload::build;
 use crate::load;
 use crate::wire::code::RecordType;
@@ -88,7 +88,17 @@ pub(super) fn run(
             .unwrap_or(Ipv4Addr::LOCALHOST.into()),
         random: args.random.unwrap_or_else(|| fastrand::u64(..)),
     };
-    let Some(explanation) = explain(&question, &build(loaded)) else {
+    let mut loaded = loaded;
+    let databases = std::mem::take(&mut loaded.databases);
+    let serving = build(loaded);
+    let sighting = match databases.look_up(deciding_address(&question, &serving)) {
+        Ok(sighting) => sighting,
+        Err(error) => {
+            let _ = writeln!(err, "error: a location database: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let Some(explanation) = explain(&question, &serving, &sighting) else {
         let _ = writeln!(err, "error: the answer cannot be read back; please report this");
         return ExitCode::FAILURE;
     };
@@ -110,6 +120,9 @@ fn text(explanation: &Explanation) -> String {
         explanation.name, explanation.rtype, explanation.client, explanation.client_from, explanation.resolver
     )];
     let mut line = |word: &str, what: String| lines.push(format!("  {word:<8} {what}"));
+    for (word, what) in explanation.location.lines() {
+        line(word, what);
+    }
     if let Some(zone) = &explanation.zone {
         line("zone", zone.clone());
     }
@@ -155,6 +168,8 @@ fn step(node: &Node) -> Vec<String> {
     let by = match node.by {
         "order" => "in order",
         "draw" => "by a draw",
+        "distance" => "by distance",
+        "rules" => "by rules",
         _ => "by the client's subnet",
     };
     let under = match node.under {
@@ -165,18 +180,46 @@ fn step(node: &Node) -> Vec<String> {
         "  {:<8} {} ({}, {by}{under})",
         node.kind, node.node, node.family
     )];
-    let width = node
-        .members
-        .iter()
-        .map(|member| member.name.chars().count())
-        .max()
-        .unwrap_or(0);
-    for member in &node.members {
-        let mark = if member.chosen { "->" } else { "  " };
-        let weight = member
-            .weight
-            .map_or_else(String::new, |weight| format!("weight {weight}, "));
-        lines.push(format!("    {mark} {:<width$}  {weight}{}", member.name, member.why));
+    if node.rules.is_empty() {
+        let width = widest(node.members.iter().map(|member| &member.name));
+        lines.extend(node.members.iter().map(|member| member_line(member, width)));
+    } else {
+        let asked: Vec<String> = node
+            .rules
+            .iter()
+            .map(|rule| format!("{} -> {}", rule.rule, rule.target))
+            .collect();
+        let width = widest(asked.iter());
+        lines.extend(
+            node.rules
+                .iter()
+                .zip(&asked)
+                .map(|(rule, asked)| rule_line(rule, asked, width)),
+        );
     }
     lines
+}
+
+fn widest<'a>(texts: impl Iterator<Item = &'a String>) -> usize {
+    texts.map(|text| text.chars().count()).max().unwrap_or(0)
+}
+
+fn member_line(member: &Candidate, width: usize) -> String {
+    let mark = if member.chosen { "->" } else { "  " };
+    let mut facts = String::new();
+    if let Some(weight) = member.weight {
+        facts += &format!("weight {weight}, ");
+    }
+    if let Some(distance) = member.distance_km {
+        facts += &format!("{distance:.0} km");
+        facts += &member
+            .bias
+            .map_or_else(|| ", ".to_owned(), |bias| format!(" x {bias}, "));
+    }
+    format!("    {mark} {:<width$}  {facts}{}", member.name, member.why)
+}
+
+fn rule_line(rule: &Rule, asked: &str, width: usize) -> String {
+    let mark = if rule.chosen { "->" } else { "  " };
+    format!("    {mark} {asked:<width$}  {}", rule.why)
 }

@@ -5,6 +5,7 @@
 
 mod check;
 mod explain;
+mod geo;
 mod log;
 mod serve;
 
@@ -44,6 +45,9 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Check settings and zones, and print every fault with its place
     Check,
+
+    /// Ask the location databases
+    Geo(geo::GeoArgs),
 }
 
 /// Runs the command that the process was started with.
@@ -53,6 +57,7 @@ pub fn main() -> ExitCode {
     match command {
         Command::Check => check::run(config.as_deref(), json, out, err),
         Command::Serve => serve::run(config, json, out, err),
+        Command::Geo(args) => geo::run(config, json, &args, out, err),
         Command::Explain(args) => explain::run(config, json, args, out, err),
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::interval;
 
 use super::log;
 use crate::control::publisher::Publisher;
-use crate::control::reload::{Reloader, Serials, build};
+use crate::control::reload::{Before, Reloader, build};
 use crate::load::{self, Loaded};
 use crate::server::limit::Limits;
 use crate::server::listen::{self, Bound};
@@ -72,7 +72,7 @@ fn serve(
     tell_what_is_missing(&loaded);
 
     let (settings, zones) = (loaded.settings.clone(), loaded.zones.len());
-    let serials = Serials::of(&loaded);
+    let before = Before::of(&loaded);
     // What takes long comes before the sockets: whoever finds them open is answered.
     let publisher = Arc::new(Publisher::new(build(loaded)));
     let bound = listen::bind(&settings).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
@@ -84,7 +84,7 @@ fn serve(
     let servers = Servers::start(bound, &publisher.shared()).map_err(told("serving cannot be started"))?;
     runtime.spawn(reload_at(
         hangup,
-        Arc::new(Reloader::new(config, settings, serials, publisher.clone())),
+        Arc::new(Reloader::new(config, settings, before, publisher.clone())),
     ));
     runtime.spawn(sweep(publisher));
     // Nobody may be reading; the daemon serves all the same.

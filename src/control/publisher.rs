@@ -65,9 +65,16 @@ mod tests {
     use crate::health::Verdicts;
     use crate::image::{Image, Options};
     use crate::policy::model::Steering;
+    use crate::policy::tree::Forest;
 
     fn serving() -> Serving {
-        let image = Image::compile(&[], &[], Steering::default(), Options::default(), [1, 2]);
+        let image = Image::compile(
+            &[],
+            &[],
+            Forest::without_databases(Steering::default()),
+            Options::default(),
+            [1, 2],
+        );
         Serving::new(Arc::new(image), &Verdicts::default())
     }
 

@@ -11,7 +11,9 @@ use crate::config::Settings;
 use crate::diagnostic::Diagnostic;
 use crate::health::Verdicts;
 use crate::image::{Image, Options, Serving};
+use crate::load::geo::Locations;
 use crate::load::{self, Loaded};
+use crate::policy::tree::Forest;
 use crate::wire::name::Name;
 
 /// Compiles what was loaded, every verdict unknown.
@@ -28,7 +30,8 @@ pub fn build(loaded: Loaded) -> Serving {
         version,
     };
     let verdicts = Verdicts::unknown(loaded.steering.addresses as usize);
-    let image = Image::compile(&loaded.zones, &loaded.failed, loaded.steering, options, random_key());
+    let forest = Forest::new(loaded.steering, loaded.locations.map);
+    let image = Image::compile(&loaded.zones, &loaded.failed, forest, options, random_key());
     Serving::new(Arc::new(image), &verdicts)
 }
 
@@ -43,8 +46,25 @@ pub struct Reloader {
     config: Option<PathBuf>,
     in_force: Settings,
     publisher: Arc<Publisher>,
-    /// The serial numbers in force. Held by the reload under way: the one that began last has read last and must publish last.
-    serials: Mutex<Serials>,
+    /// What the next load goes by. Held by the reload under way: the one that began last has read last and must publish last.
+    before: Mutex<Before>,
+}
+
+/// What a load leaves to the next one.
+#[derive(Debug, Default)]
+pub struct Before {
+    serials: Serials,
+    locations: Locations,
+}
+
+impl Before {
+    /// Of what was loaded.
+    pub fn of(loaded: &Loaded) -> Self {
+        Self {
+            serials: Serials::of(loaded),
+            locations: loaded.locations.clone(),
+        }
+    }
 }
 
 /// A reload that was done.
@@ -100,20 +120,20 @@ impl Serials {
 }
 
 impl Reloader {
-    /// `config` is the `--config` flag; settings and serial numbers are those that the daemon was started with.
-    pub fn new(config: Option<PathBuf>, in_force: Settings, serials: Serials, publisher: Arc<Publisher>) -> Self {
+    /// `config` is the `--config` flag; settings and what was before are those that the daemon was started with.
+    pub fn new(config: Option<PathBuf>, in_force: Settings, before: Before, publisher: Arc<Publisher>) -> Self {
         Self {
             config,
             in_force,
             publisher,
-            serials: Mutex::new(serials),
+            before: Mutex::new(before),
         }
     }
 
     /// Reads everything, and publishes it if nothing is wrong. Blocks for as long as that takes.
     pub fn reload(&self) -> Result<Reloaded, Refused> {
-        let mut serials = self.serials.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = load::load(self.config.as_deref());
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = load::load_again(self.config.as_deref(), Some(&before.locations));
         if loaded.unusable || !loaded.failed.is_empty() || loaded.faults.iter().any(Diagnostic::is_error) {
             return Err(Refused::Faults(loaded.faults));
         }
@@ -125,8 +145,8 @@ impl Reloader {
         let later = takes_effect_later(&self.in_force, &loaded.settings);
         let mut loaded = loaded;
         let warnings = std::mem::take(&mut loaded.faults);
-        serials.hold(&mut loaded);
-        *serials = Serials::of(&loaded);
+        before.serials.hold(&mut loaded);
+        *before = Before::of(&loaded);
         self.publisher.publish(build(loaded));
         Ok(Reloaded { zones, warnings, later })
     }

@@ -24,7 +24,10 @@ const COUNTRIES: [(&str, &str); 7] = [
         "AG AI AW BB BL BM BQ BS BZ CA CR CU CW DM DO GD GL GP GT HN HT JM KN KY LC MF MQ MS MX NI PA PM PR SV SX TC TT US VC \
          VG VI",
     ),
-    ("OC", "AS AU CK CX FJ FM GU KI MH MP NC NF NR NU NZ PF PG PN PW SB TK TL TO TV UM VU WF WS"),
+    (
+        "OC",
+        "AS AU CK CX FJ FM GU KI MH MP NC NF NR NU NZ PF PG PN PW SB TK TL TO TV UM VU WF WS",
+    ),
     ("SA", "AR BO BR CL CO EC FK GF GY PE PY SR UY VE"),
 ];
 
@@ -40,11 +43,17 @@ mod tests {
 
     #[test]
     fn every_country_is_on_one_continent() {
-        let all: Vec<&str> = COUNTRIES.iter().flat_map(|(_, countries)| countries.split(' ')).collect();
+        let all: Vec<&str> = COUNTRIES
+            .iter()
+            .flat_map(|(_, countries)| countries.split(' '))
+            .collect();
         let different: std::collections::BTreeSet<&str> = all.iter().copied().collect();
         assert_eq!((all.len(), different.len()), (250, 250));
         assert!(different.iter().all(|code| code.len() == 2));
-        assert_eq!(["DE", "US", "BR", "AU", "JP", "EG", "AQ"].map(continent_of), ["EU", "NA", "SA", "OC", "AS", "AF", "AN"].map(Some));
+        assert_eq!(
+            ["DE", "US", "BR", "AU", "JP", "EG", "AQ"].map(continent_of),
+            ["EU", "NA", "SA", "OC", "AS", "AF", "AN"].map(Some)
+        );
         assert_eq!(continent_of("ZZ"), None);
     }
 }

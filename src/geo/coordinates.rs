@@ -26,7 +26,8 @@ impl Coordinates {
     pub fn angle_to(self, other: Self) -> f64 {
         let half_chord = |degrees: f64| (degrees.to_radians() / 2.0).sin().powi(2);
         let cosines = self.latitude.to_radians().cos() * other.latitude.to_radians().cos();
-        let square = half_chord(other.latitude - self.latitude) + cosines * half_chord(other.longitude - self.longitude);
+        let square =
+            half_chord(other.latitude - self.latitude) + cosines * half_chord(other.longitude - self.longitude);
         2.0 * square.clamp(0.0, 1.0).sqrt().asin()
     }
 
@@ -59,7 +60,10 @@ mod tests {
     fn what_is_as_far_to_either_side_is_so_exactly() {
         let client = point(50.0, 10.0);
         assert_eq!(client.angle_to(point(50.0, 0.0)), client.angle_to(point(50.0, 20.0)));
-        assert_eq!(point(0.0, 7.0).angle_to(point(33.3, 5.0)), point(0.0, 7.0).angle_to(point(-33.3, 9.0)));
+        assert_eq!(
+            point(0.0, 7.0).angle_to(point(33.3, 5.0)),
+            point(0.0, 7.0).angle_to(point(-33.3, 9.0))
+        );
         // The date line is no border.
         assert!(point(0.5, 179.0).kilometres_to(point(0.5, -179.0)) < 223.0);
     }

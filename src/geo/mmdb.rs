@@ -13,6 +13,8 @@ use super::record::Field;
 /// An open database.
 #[derive(Debug)]
 pub struct Database {
+    /// What it is called, to whoever reads faults and explanations.
+    pub name: String,
     reader: Reader<Vec<u8>>,
 }
 
@@ -51,11 +53,12 @@ pub struct Networks<'d> {
 
 impl Database {
     /// Opens a database. Its metadata and the bounds of its parts are checked; the rest as it is read.
-    pub fn open(octets: Vec<u8>) -> Result<Self, Error> {
+    pub fn open(name: impl Into<String>, octets: Vec<u8>) -> Result<Self, Error> {
         if octets.is_empty() {
             return Err(Error::Empty);
         }
         Ok(Self {
+            name: name.into(),
             reader: Reader::from_source(octets)?,
         })
     }
@@ -92,7 +95,10 @@ impl Database {
     /// Prefixes that carry IPv4 addresses lead to the nodes of IPv4, and are left out. maxminddb tells them by those nodes; where one record is
     /// all there is of IPv4, it would take every network with that record for such a prefix.
     fn options(&self) -> WithinOptions {
-        let ipv4 = self.reader.lookup(Ipv4Addr::UNSPECIFIED.into()).and_then(|found| found.network());
+        let ipv4 = self
+            .reader
+            .lookup(Ipv4Addr::UNSPECIFIED.into())
+            .and_then(|found| found.network());
         match ipv4 {
             Ok(network) if network.is_ipv4() && network.prefix() > 0 => WithinOptions::default(),
             _ => WithinOptions::default().include_aliased_networks(),
@@ -122,6 +128,7 @@ fn beside_ipv4(bit: u8) -> Option<IpNet> {
 }
 
 /// A network of a database.
+#[derive(Debug, Clone)]
 pub struct Network<'d> {
     /// Its addresses.
     pub range: Range,
@@ -188,7 +195,7 @@ mod tests {
             let record = std::collections::BTreeMap::from([("asn", *asn)]);
             writer.insert(network.parse::<IpNet>().unwrap(), &record).unwrap();
         }
-        Database::open(writer.to_bytes().unwrap()).unwrap()
+        Database::open("test", writer.to_bytes().unwrap()).unwrap()
     }
 
     fn walk(database: &Database, is_ipv4: bool) -> Vec<(String, u32)> {
@@ -206,12 +213,20 @@ mod tests {
     }
 
     fn told(networks: &[(&str, u32)]) -> Vec<(String, u32)> {
-        networks.iter().map(|(network, asn)| ((*network).to_owned(), *asn)).collect()
+        networks
+            .iter()
+            .map(|(network, asn)| ((*network).to_owned(), *asn))
+            .collect()
     }
 
     #[test]
     fn networks_come_in_order_each_in_its_family() {
-        let networks = [("192.0.2.0/24", 1), ("198.51.100.0/25", 2), ("2001:db8::/32", 3), ("2001:db8:1::/48", 4)];
+        let networks = [
+            ("192.0.2.0/24", 1),
+            ("198.51.100.0/25", 2),
+            ("2001:db8::/32", 3),
+            ("2001:db8:1::/48", 4),
+        ];
         let database = database(IpVersion::V6, &networks);
         assert_eq!(walk(&database, true), told(&networks[..2]));
         let six = walk(&database, false);
@@ -250,8 +265,11 @@ mod tests {
 
     #[test]
     fn what_is_no_database_is_told() {
-        assert_eq!(Database::open(Vec::new()).unwrap_err().to_string(), "the file is empty");
-        let error = Database::open(b"[records]".repeat(9)).unwrap_err().to_string();
+        assert_eq!(
+            Database::open("test", Vec::new()).unwrap_err().to_string(),
+            "the file is empty"
+        );
+        let error = Database::open("test", b"[records]".repeat(9)).unwrap_err().to_string();
         assert!(error.starts_with("not a sound MaxMind database: "), "{error}");
     }
 }

@@ -50,39 +50,39 @@ pub fn aligned(address: IpAddr) -> u128 {
     }
 }
 
-/// Ranges in the order of addresses that do not overlap, each with a number.
-pub type Source<'s, E> = Box<dyn Iterator<Item = Result<(Range, u32), E>> + 's>;
-
-/// What stands for no range of a source.
-pub const NONE: u32 = u32::MAX;
+/// Ranges in the order of addresses that do not overlap, and what is said of each.
+pub type Source<'s, T, E> = Box<dyn Iterator<Item = Result<(Range, T), E>> + 's>;
 
 /// Calls `emit` for ranges that together are all addresses, in order, with what each source says there.
-pub fn overlay<E>(mut sources: Vec<Source<'_, E>>, mut emit: impl FnMut(Range, &[u32])) -> Result<(), E> {
+pub fn overlay<T: Clone, E>(
+    mut sources: Vec<Source<'_, T, E>>,
+    mut emit: impl FnMut(Range, &[Option<T>]) -> Result<(), E>,
+) -> Result<(), E> {
     let mut current = Vec::with_capacity(sources.len());
     for source in &mut sources {
         current.push(source.next().transpose()?);
     }
-    let mut values = vec![NONE; sources.len()];
+    let mut said = vec![None; sources.len()];
     let mut first = 0;
     loop {
         let mut last = u128::MAX;
-        for (value, range) in values.iter_mut().zip(&current) {
-            *value = NONE;
-            match range {
-                Some((range, number)) if range.first <= first => {
-                    *value = *number;
+        for (said, current) in said.iter_mut().zip(&current) {
+            *said = None;
+            match current {
+                Some((range, what)) if range.first <= first => {
+                    *said = Some(what.clone());
                     last = last.min(range.last);
                 }
                 Some((range, _)) => last = last.min(range.first - 1),
                 None => {}
             }
         }
-        emit(Range { first, last }, &values);
+        emit(Range { first, last }, &said)?;
         let Some(next) = last.checked_add(1) else { return Ok(()) };
         first = next;
         for (source, current) in sources.iter_mut().zip(&mut current) {
             // A damaged file may give ranges that go back: those are passed over.
-            while current.is_some_and(|(range, _)| range.last < first) {
+            while current.as_ref().is_some_and(|(range, _)| range.last < first) {
                 *current = source.next().transpose()?;
             }
         }
@@ -125,44 +125,64 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn source<'s>(ranges: &'s [(u128, u128, u32)]) -> Source<'s, ()> {
-        Box::new(ranges.iter().map(|(first, last, number)| Ok((Range { first: *first, last: *last }, *number))))
+    fn source<'s>(ranges: &'s [(u128, u128, u32)]) -> Source<'s, u32, ()> {
+        Box::new(ranges.iter().map(|(first, last, number)| {
+            Ok((
+                Range {
+                    first: *first,
+                    last: *last,
+                },
+                *number,
+            ))
+        }))
+    }
+
+    fn told(sources: Vec<Source<'_, u32, ()>>) -> Vec<(Range, Vec<Option<u32>>)> {
+        let mut told = Vec::new();
+        let emit = |range, said: &[Option<u32>]| {
+            told.push((range, said.to_vec()));
+            Ok(())
+        };
+        overlay(sources, emit).unwrap();
+        told
     }
 
     #[test]
     fn every_address_is_told_once_with_what_each_source_says() {
-        let mut told = Vec::new();
-        let emit = |range: Range, values: &[u32]| told.push((range.first, range.last, values.to_vec()));
-        overlay(vec![source(&[(2, 5, 1), (6, 9, 2)]), source(&[(4, 7, 3)])], emit).unwrap();
+        let told = told(vec![source(&[(2, 5, 1), (6, 9, 2)]), source(&[(4, 7, 3)])]);
+        let told: Vec<_> = told
+            .into_iter()
+            .map(|(range, said)| (range.first, range.last, said))
+            .collect();
         let expected = [
-            (0, 1, vec![NONE, NONE]),
-            (2, 3, vec![1, NONE]),
-            (4, 5, vec![1, 3]),
-            (6, 7, vec![2, 3]),
-            (8, 9, vec![2, NONE]),
-            (10, u128::MAX, vec![NONE, NONE]),
+            (0, 1, vec![None, None]),
+            (2, 3, vec![Some(1), None]),
+            (4, 5, vec![Some(1), Some(3)]),
+            (6, 7, vec![Some(2), Some(3)]),
+            (8, 9, vec![Some(2), None]),
+            (10, u128::MAX, vec![None, None]),
         ];
         assert_eq!(told, expected);
     }
 
     #[test]
     fn ranges_to_either_end_and_none_at_all() {
-        let count = |sources| {
-            let mut told = Vec::new();
-            overlay(sources, |range, values| told.push((range, values.to_vec()))).unwrap();
-            told
-        };
-        assert_eq!(count(vec![]), [(Range::ALL, vec![])]);
-        assert_eq!(count(vec![source(&[(0, u128::MAX, 7)])]), [(Range::ALL, vec![7])]);
+        assert_eq!(told(vec![]), [(Range::ALL, vec![])]);
+        assert_eq!(told(vec![source(&[(0, u128::MAX, 7)])]), [(Range::ALL, vec![Some(7)])]);
         // Ranges that go back are passed over.
-        assert_eq!(count(vec![source(&[(5, u128::MAX, 7), (1, 3, 8)])]).len(), 2);
-        let failing: Source<'_, &str> = Box::new([Err("damaged")].into_iter());
-        assert_eq!(overlay(vec![failing], |_, _| {}), Err("damaged"));
+        assert_eq!(told(vec![source(&[(5, u128::MAX, 7), (1, 3, 8)])]).len(), 2);
+        let failing: Source<'_, u32, &str> = Box::new([Err("damaged")].into_iter());
+        assert_eq!(overlay(vec![failing], |_, _| Ok(())), Err("damaged"));
     }
 
     #[test]
     fn nested_networks_are_told_with_all_that_hold() {
-        let networks = [net("10.0.0.0/8"), net("10.1.0.0/16"), net("0.0.0.0/0"), net("10.1.0.0/16")];
+        let networks = [
+            net("10.0.0.0/8"),
+            net("10.1.0.0/16"),
+            net("0.0.0.0/0"),
+            net("10.1.0.0/16"),
+        ];
         let told: Vec<String> = nested(&networks)
             .into_iter()
             .map(|(range, places)| format!("{:x}-{:x} {places:?}", range.first >> 96, range.last >> 96))

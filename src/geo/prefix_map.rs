@@ -4,6 +4,8 @@
 //! which slots go on to a node and where runs of equal slots begin. Numbers stand for runs only, and where a prefix ends is seen from the
 //! run, so nothing is kept for it.
 
+use std::fmt;
+
 use super::overlay::Range;
 
 /// The bits that the first table decides: 2^18 entries of 4 octets are 1 MiB, and most IPv4 networks are decided there or one node below.
@@ -125,7 +127,6 @@ pub struct Shared {
 }
 
 /// The map.
-#[derive(Debug)]
 pub struct PrefixMap {
     direct: Box<[u32]>,
     nodes: Box<[Node]>,
@@ -191,7 +192,8 @@ impl PrefixMap {
             let start = begun.ilog2();
             let ends = (node.runs | node.children) & !upto;
             let slot = slot as u32;
-            let size = free_bits(slot, start.checked_sub(1)).min(free_bits(slot, (ends != 0).then(|| ends.trailing_zeros())));
+            let size =
+                free_bits(slot, start.checked_sub(1)).min(free_bits(slot, (ends != 0).then(|| ends.trailing_zeros())));
             return Shared {
                 number,
                 length: (decided + STRIDE - size) as u8,
@@ -232,6 +234,15 @@ impl PrefixMap {
             true => 0,
             false => key.bits(0, DIRECT_BITS),
         }
+    }
+}
+
+/// Its size alone: it has many thousand entries.
+impl fmt::Debug for PrefixMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PrefixMap")
+            .field("octets", &self.octets())
+            .finish_non_exhaustive()
     }
 }
 
@@ -395,7 +406,9 @@ mod tests {
 
     #[test]
     fn many_numbers_are_kept_in_wide_form() {
-        let map = PrefixMap::new(&runs((0..100_000).map(|at| ((u128::from(at) << 98) | 1, at + 1)).collect()));
+        let map = PrefixMap::new(&runs(
+            (0..100_000).map(|at| ((u128::from(at) << 98) | 1, at + 1)).collect(),
+        ));
         assert_eq!(map.get((77_777_u128 << 98) | 3).number, 77_778);
     }
 }

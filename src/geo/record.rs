@@ -127,7 +127,11 @@ impl Field<'_> {
 
     fn coordinates(&self) -> Option<Coordinates> {
         let nested = self.get("location");
-        let number = |names: &[&str]| names.iter().find_map(|name| nested.get(name).number().or(self.get(name).number()));
+        let number = |names: &[&str]| {
+            names
+                .iter()
+                .find_map(|name| nested.get(name).number().or(self.get(name).number()))
+        };
         Coordinates::new(number(&["latitude", "lat"])?, number(&["longitude", "lon", "lng"])?)
     }
 
@@ -148,7 +152,9 @@ impl Field<'_> {
         let mut written = [nested.get("iso_code"), nested.get("code"), nested]
             .into_iter()
             .chain(flat.iter().map(|name| self.get(name)));
-        let code = written.find_map(|field| field.text().filter(|text| text.len() == 2))?.to_ascii_uppercase();
+        let code = written
+            .find_map(|field| field.text().filter(|text| text.len() == 2))?
+            .to_ascii_uppercase();
         // What databases write for an unknown country.
         (code.bytes().all(|octet| octet.is_ascii_uppercase()) && code != "ZZ").then_some(code)
     }
@@ -172,7 +178,18 @@ impl Field<'_> {
             }
         }
         for (codes, names) in [
-            (&["subdivision_1_iso_code", "region_code", "state_code"][..], &["subdivision_1_name", "state1", "state", "stateprov", "region_name", "region", "subdivision"][..]),
+            (
+                &["subdivision_1_iso_code", "region_code", "state_code"][..],
+                &[
+                    "subdivision_1_name",
+                    "state1",
+                    "state",
+                    "stateprov",
+                    "region_name",
+                    "region",
+                    "subdivision",
+                ][..],
+            ),
             (&["subdivision_2_iso_code"], &["subdivision_2_name", "state2"]),
         ] {
             let first = |names: &[&str]| names.iter().find_map(|name| self.get(name).text());
@@ -183,8 +200,14 @@ impl Field<'_> {
 
     fn asn(&self) -> Option<u32> {
         let own = ["autonomous_system_number", "asn", "as_number"].map(|name| self.get(name));
-        let nested = [self.get("traits").get("autonomous_system_number"), self.get("asn").get("number")];
-        own.into_iter().chain(nested).find_map(Field::asn_of).filter(|asn| *asn > 0)
+        let nested = [
+            self.get("traits").get("autonomous_system_number"),
+            self.get("asn").get("number"),
+        ];
+        own.into_iter()
+            .chain(nested)
+            .find_map(Field::asn_of)
+            .filter(|asn| *asn > 0)
     }
 
     /// A number, or text as in `AS3320`.
@@ -199,7 +222,10 @@ impl Field<'_> {
     fn get(&self, name: &str) -> &Self {
         const NOTHING: &Field<'static> = &Field(Content::Nothing);
         let Content::Map(fields) = &self.0 else { return NOTHING };
-        fields.iter().find(|(own, _)| *own == name).map_or(NOTHING, |(_, field)| field)
+        fields
+            .iter()
+            .find(|(own, _)| *own == name)
+            .map_or(NOTHING, |(_, field)| field)
     }
 
     fn text(&self) -> Option<&str> {
@@ -235,7 +261,9 @@ impl<'de> serde::de::DeserializeSeed<'de> for FieldVisitor {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         if self.depth > DEPTH_MAX {
-            return deserializer.deserialize_ignored_any(IgnoredAny).map(|_| Field::default());
+            return deserializer
+                .deserialize_ignored_any(IgnoredAny)
+                .map(|_| Field::default());
         }
         deserializer.deserialize_any(self)
     }
@@ -313,11 +341,20 @@ mod tests {
     /// A record as JSON has it: the same calls of serde as from a database.
     fn read(json: &str) -> String {
         let field: Field<'_> = serde_json::from_str(json).unwrap();
-        let Whereabouts { coordinates, place, asn } = field.whereabouts();
+        let Whereabouts {
+            coordinates,
+            place,
+            asn,
+        } = field.whereabouts();
         let point = coordinates.map_or("-".into(), |at| format!("{},{}", at.latitude, at.longitude));
         let parts: Vec<&str> = place.subdivisions.iter().map(Subdivision::as_str).collect();
         let word = |word: Option<String>| word.unwrap_or("-".into());
-        format!("{point} {} {parts:?} {} {}", word(place.country), word(place.continent), word(asn.map(|asn| asn.to_string())))
+        format!(
+            "{point} {} {parts:?} {} {}",
+            word(place.country),
+            word(place.continent),
+            word(asn.map(|asn| asn.to_string()))
+        )
     }
 
     #[test]
@@ -329,7 +366,10 @@ mod tests {
         let dbip = r#"{"continent": {"code": "NA"}, "country": {"iso_code": "US"}, "location": {"latitude": 37.5, "longitude": -122},
             "subdivisions": [{"names": {"en": "California"}}]}"#;
         assert_eq!(read(dbip), r#"37.5,-122 US ["California"] NA -"#);
-        assert_eq!(read(r#"{"traits": {"autonomous_system_number": 3320}}"#), "- - [] - 3320");
+        assert_eq!(
+            read(r#"{"traits": {"autonomous_system_number": 3320}}"#),
+            "- - [] - 3320"
+        );
     }
 
     #[test]
@@ -338,13 +378,26 @@ mod tests {
         assert_eq!(read(city), r#"-33.8,151.2 AU ["New South Wales"] OC -"#);
         let text = r#"{"lat": "50.5", "lng": "8.6", "country": "DE", "continent": "EU", "region": "Hesse", "region_code": "HE", "asn": "AS3320"}"#;
         assert_eq!(read(text), r#"50.5,8.6 DE ["DE-HE"] EU 3320"#);
-        assert_eq!(read(r#"{"autonomous_system_number": 64512, "autonomous_system_organization": "x"}"#), "- - [] - 64512");
+        assert_eq!(
+            read(r#"{"autonomous_system_number": 64512, "autonomous_system_organization": "x"}"#),
+            "- - [] - 64512"
+        );
     }
 
     #[test]
     fn what_databases_write_for_unknown() {
-        assert_eq!(read(r#"{"country": {"iso_code": "ZZ"}, "location": {"latitude": 0.0, "longitude": 0.0}, "asn": 0}"#), "- - [] - -");
-        assert_eq!(read(r#"{"country_code": "", "latitude": "", "longitude": null, "asn": "AS"}"#.replace("null", "\"\"").as_str()), "- - [] - -");
+        assert_eq!(
+            read(r#"{"country": {"iso_code": "ZZ"}, "location": {"latitude": 0.0, "longitude": 0.0}, "asn": 0}"#),
+            "- - [] - -"
+        );
+        assert_eq!(
+            read(
+                r#"{"country_code": "", "latitude": "", "longitude": null, "asn": "AS"}"#
+                    .replace("null", "\"\"")
+                    .as_str()
+            ),
+            "- - [] - -"
+        );
         assert_eq!(read("[]"), "- - [] - -");
         assert_eq!(read("7"), "- - [] - -");
     }
@@ -353,7 +406,10 @@ mod tests {
     fn a_record_of_any_depth_does_no_harm() {
         let deep = format!("{}1{}", r#"{"location": "#.repeat(100), "}".repeat(100));
         assert_eq!(read(&deep), "- - [] - -");
-        let many = format!(r#"{{"subdivisions": [{}{{"names": {{"en": "x"}}}}]}}"#, r#"{"names": {"en": "x"}},"#.repeat(1000));
+        let many = format!(
+            r#"{{"subdivisions": [{}{{"names": {{"en": "x"}}}}]}}"#,
+            r#"{"names": {"en": "x"}},"#.repeat(1000)
+        );
         assert_eq!(read(&many), format!("- - {:?} - -", ["x"; SUBDIVISIONS_MAX]));
     }
 }

@@ -23,8 +23,7 @@ const NO_TYPE: RecordType = RecordType(0);
 impl Image {
     /// Compiles zones. `failed` are the origins of zones that could not be loaded: SERVFAIL at and below. `random` keys the
     /// index of names.
-    pub fn compile(zones: &[Zone], failed: &[Name], steering: Steering, options: Options, random: [u64; 2]) -> Image {
-        let forest = Forest::new(steering);
+    pub fn compile(zones: &[Zone], failed: &[Name], forest: Forest, options: Options, random: [u64; 2]) -> Image {
         let hosts = reaches_host(&forest.steering);
         let origins = zones.iter().map(|zone| &zone.origin).chain(failed).cloned().collect();
         let mut compiler = Compiler {
@@ -362,6 +361,7 @@ impl Compiler<'_> {
                 ttl,
                 has_family: families.map(|family| self.forest.has_family(root, family)),
                 by_subnet: families.map(|family| self.forest.depends_on_subnet(root, family)),
+                by_location: families.map(|family| self.forest.depends_on_location(root, family)),
             });
             self.steers.len() as u32 - 1
         })

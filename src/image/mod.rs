@@ -91,6 +91,8 @@ pub struct SteeredBy {
     pub has_family: [bool; 2],
     /// Whether answers depend on the client's subnet.
     pub by_subnet: [bool; 2],
+    /// Whether answers depend on where the client is.
+    pub by_location: [bool; 2],
 }
 
 impl SteeredBy {

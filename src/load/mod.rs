@@ -4,17 +4,20 @@
 //! windrose.toml defines is known in every zone.
 
 mod files;
+pub mod geo;
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::files::{Config, ZoneFile};
+use self::geo::{Databases, Locations};
 use crate::config::Settings;
 use crate::diagnostic::Diagnostic;
 use crate::policy::build::Probes;
 use crate::policy::check;
 use crate::policy::model::Steering;
 use crate::policy::names::Scope;
+use crate::policy::questions::Questions;
 use crate::spec::file::{Origin, ZoneSpec};
 use crate::wire::name::Name;
 use crate::zone;
@@ -37,6 +40,10 @@ pub struct Loaded {
     pub dated: Vec<Name>,
     /// The pools and policies of windrose.toml and of the zones without a fault.
     pub steering: Steering,
+    /// Where clients are, as far as those ask.
+    pub locations: Locations,
+    /// The location databases, unless they are the same as before and were not read again.
+    pub databases: Databases,
     /// The probes of the same, by full name.
     pub probes: Probes,
     /// Every fault of every file, errors and warnings: windrose.toml first, then the zones in the order of their files' names; in
@@ -47,6 +54,11 @@ pub struct Loaded {
 /// Reads everything, as `serve` and `check` do. `config` is the `--config` flag; without it ./windrose.toml, then
 /// /etc/windrose/windrose.toml, then defaults.
 pub fn load(config: Option<&Path>) -> Loaded {
+    load_again(config, None)
+}
+
+/// The same, when it was done before: location databases that are the same, and of which the same is asked, are not read again.
+pub fn load_again(config: Option<&Path>, before: Option<&Locations>) -> Loaded {
     let mut config = Config::read(config);
     let mut files = files::read_folder(&mut config);
     files::one_file_an_origin(&mut files);
@@ -116,12 +128,33 @@ pub fn load(config: Option<&Path>) -> Loaded {
         loaded.zones.clear();
     } else {
         (loaded.steering, loaded.probes) = checked.build(&scopes, &served);
+        let (questions, _) = Questions::of(&loaded.steering);
+        let located = scopes
+            .first_mut()
+            .and_then(|shared| geo::locate(&config.spec, &loaded.settings, &questions, before, shared.faults));
+        match located {
+            Some((locations, databases)) => {
+                checked.tell_unsatisfied(&mut scopes, &questions, &locations.known);
+                (loaded.locations, loaded.databases) = (locations, databases);
+            }
+            None => {
+                loaded.unusable = true;
+                loaded.zones.clear();
+            }
+        }
     }
     loaded.faults = config.faults.into_sorted();
     loaded
         .faults
         .extend(files.into_iter().flat_map(|file| file.faults.into_sorted()));
     loaded
+}
+
+/// The location databases that the settings name, and every fault of windrose.toml and of them. Zones are not read.
+pub fn load_databases(config: Option<&Path>) -> (Databases, Vec<Diagnostic>) {
+    let mut config = Config::read(config);
+    let databases = geo::databases(&config.spec, &config.settings, &mut config.faults);
+    (databases, config.faults.into_sorted())
 }
 
 /// A zone file that was read.

@@ -170,7 +170,7 @@ backends = [{ host = "edge" }]
         [0, 1, 0]
     );
     assert_eq!(
-        (rules.otherwise, rules.rules[1].country.as_slice()),
+        (rules.otherwise, rules.rules[1].condition.country.as_slice()),
         (1, ["DE".to_owned()].as_slice())
     );
     assert_eq!(

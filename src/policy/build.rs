@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
+
 use super::backends::{self, answers, min_healthy};
 use super::check::Checked;
-use super::model::{Choose, Fallback, Member, Node, NodeId, NodeKind, Policy, Pool, Root, Rule, Rules, Steering};
+use super::client;
+use super::model::{
+    Choose, Condition, Fallback, Member, Node, NodeId, NodeKind, Policy, Pool, Root, Rule, Rules, Steering,
+};
 use super::names::{Content, Scope};
 use crate::health::probe::Probe;
 use crate::spec::At;
 use crate::spec::policies::{ChooseSpec, PolicySpec};
 use crate::spec::pools::RootSpec;
+use crate::spec::rules::RuleSpec;
 use crate::zone::model::SteerTtl;
 
 /// Probes by full name.
@@ -131,11 +137,7 @@ impl Builder<'_, '_> {
         let mut rules = Vec::new();
         for (rule, network) in spec.rules.iter().zip(networks) {
             rules.push(Rule {
-                network: network.clone(),
-                asn: rule.asn.clone(),
-                country: rule.country.clone(),
-                subdivision: rule.subdivision.clone(),
-                continent: rule.continent.clone(),
+                condition: condition(rule, network),
                 member: index(rule.target.as_ref()?)?,
             });
         }
@@ -155,6 +157,17 @@ impl Builder<'_, '_> {
             weight: 1,
             bias: 1.0,
         })
+    }
+}
+
+/// What a rule asks for. Networks of addresses that carry IPv4 ones are those of what they carry, as clients are.
+pub(super) fn condition(rule: &RuleSpec, networks: &[IpNet]) -> Condition {
+    Condition {
+        network: networks.iter().copied().map(client::folded).collect(),
+        asn: rule.asn.clone(),
+        country: rule.country.clone(),
+        subdivision: rule.subdivision.clone(),
+        continent: rule.continent.clone(),
     }
 }
 

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::backends::{self, Sort};
-use super::model::{self, Location};
+use super::model;
 use super::names::{Content, Draft, Names, Scope, Things};
 use super::order::order;
+use crate::geo::coordinates::Coordinates;
 use crate::spec::places::{LocationSpec, looks_like_network, network};
 use crate::spec::policies::{ChooseSpec, PolicySpec};
 use crate::spec::pools::{self, FALLBACK_WORDS, PoolSpec, RootSpec};
@@ -46,7 +47,7 @@ pub struct Checked<'s> {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
     /// Where it is.
-    pub(super) location: Option<Location>,
+    pub(super) location: Option<Coordinates>,
     /// Its probes: the scope that defines each, and its name.
     pub(super) probes: Vec<(usize, String)>,
     /// The pool that serves when nothing is usable.
@@ -102,7 +103,6 @@ pub fn check<'s>(scopes: &mut [Scope<'s>]) -> Checked<'s> {
     for (at, draft) in drafts.iter().enumerate() {
         if let Some(scope) = scopes.get_mut(draft.scope) {
             checker.at_root(at, scope.faults);
-            checker.without_locations(at, scope.faults);
         }
     }
     let facts = checker.facts;
@@ -258,12 +258,12 @@ impl<'s> Checker<'_, 's> {
         spec: Option<&LocationSpec>,
         locations: &Locations<'s>,
         faults: &mut Faults,
-    ) -> Option<Location> {
+    ) -> Option<Coordinates> {
         let [latitude, longitude] = match spec? {
             LocationSpec::Point(point) => *point,
             LocationSpec::Named(name) => locations.find(self.drafts[at].scope, name, faults)?.1.content?,
         };
-        Some(Location { latitude, longitude })
+        Coordinates::new(latitude, longitude)
     }
 
     /// Rule of decision 3: the distance to a policy is that to its own location, or the least over all pools beneath it.

@@ -3,17 +3,26 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Client;
+use ipnet::{IpNet, Ipv4Net};
 
 /// Prefixes whose addresses carry an IPv4 address, and the length of each: IPv4-mapped (RFC 4291 2.5.5.2), NAT64 (RFC 6052 2.1)
 /// and 6to4 (RFC 3056 2). The IPv4 address stands right after the prefix.
 const CARRIERS: [(u128, u8); 3] = [(0xffff << 32, 96), (0x0064_ff9b << 96, 96), (0x2002 << 112, 16)];
 
-/// A client, and how its address came.
+/// What of a client decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientKey {
+    /// Its address, zero-extended; an IPv4 one if it carries one.
+    pub address: IpAddr,
+    /// The class of its location, in the image that decides.
+    pub class: u32,
+}
+
+/// A client's address, and how it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
-    /// The client.
-    pub client: Client,
+    /// The address, an IPv4 one if it carries one.
+    pub address: IpAddr,
     /// The bits before its address in the one that came: 0 unless it was carried in an IPv6 address.
     shift: u8,
     /// The least scope prefix length that does not reach into a prefix that carries IPv4 addresses: they are other clients.
@@ -25,7 +34,7 @@ impl Seen {
     pub fn new(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(_) => Self {
-                client: Client { address },
+                address,
                 shift: 0,
                 least: 0,
             },
@@ -41,9 +50,7 @@ impl Seen {
             if common >= length {
                 let carried = Ipv4Addr::from_bits((bits << length >> 96) as u32);
                 return Self {
-                    client: Client {
-                        address: carried.into(),
-                    },
+                    address: carried.into(),
                     shift: length,
                     least: 0,
                 };
@@ -51,9 +58,7 @@ impl Seen {
             least = least.max(common + 1);
         }
         Self {
-            client: Client {
-                address: address.into(),
-            },
+            address: address.into(),
             shift: 0,
             least,
         }
@@ -68,14 +73,30 @@ impl Seen {
     }
 }
 
+/// A network of addresses that carry IPv4 ones, as the IPv4 network; any other as it is.
+pub fn folded(network: IpNet) -> IpNet {
+    let IpNet::V6(six) = network else { return network };
+    let bits = six.network().to_bits();
+    for (prefix, length) in CARRIERS {
+        let carried = six.prefix_len().checked_sub(length).filter(|length| *length <= 32);
+        if let Some(carried) = carried
+            && (bits ^ prefix).leading_zeros() >= u32::from(length)
+        {
+            let address = Ipv4Addr::from_bits((bits << length >> 96) as u32);
+            return Ipv4Net::new(address, carried).map_or(network, IpNet::from);
+        }
+    }
+    network
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn seen(text: &str) -> (String, u8) {
         let seen = Seen::new(text.parse().unwrap());
-        let length = if seen.client.address.is_ipv4() { 24 } else { 56 };
-        (seen.client.address.to_string(), seen.scope(length))
+        let length = if seen.address.is_ipv4() { 24 } else { 56 };
+        (seen.address.to_string(), seen.scope(length))
     }
 
     #[test]
@@ -86,6 +107,18 @@ mod tests {
         assert_eq!(seen("2002:c000:201:5::1"), ("192.0.2.1".into(), 40));
         assert_eq!(seen("2001:db8::1"), ("2001:db8::1".into(), 56));
         assert_eq!(Seen::new("::ffff:192.0.2.1".parse().unwrap()).scope(0), 0);
+    }
+
+    #[test]
+    fn networks_of_carried_addresses_are_those_of_what_they_carry() {
+        let folded = |text: &str| super::folded(text.parse().unwrap()).to_string();
+        assert_eq!(folded("::ffff:192.0.2.0/120"), "192.0.2.0/24");
+        assert_eq!(folded("64:ff9b::/96"), "0.0.0.0/0");
+        assert_eq!(folded("2002:c000:200::/40"), "192.0.2.0/24");
+        assert_eq!(folded("2002:c000:201:5::/64"), "2002:c000:201:5::/64");
+        assert_eq!(folded("2001:db8::/32"), "2001:db8::/32");
+        assert_eq!(folded("192.0.2.0/24"), "192.0.2.0/24");
+        assert_eq!(folded("::/0"), "::/0");
     }
 
     #[test]

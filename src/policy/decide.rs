@@ -6,10 +6,12 @@
 use std::net::IpAddr;
 
 use super::model::{
-    Answers, Backend, Choose, Fallback, MinHealthy, NodeId, NodeKind, Policy, Pool, Rule, Steering, Target,
+    Answers, Backend, Choose, Condition, Fallback, Member, MinHealthy, NodeId, NodeKind, Policy, Pool, Steering, Target,
 };
 use super::sticky::{self, Scored, Sticky};
 use super::{Client, Family};
+use crate::geo::Whereabouts;
+use crate::geo::coordinates::Coordinates;
 use crate::health::Verdicts;
 
 /// Where draws come from; an argument, so that a test can try every outcome.
@@ -178,12 +180,17 @@ pub fn has_family(steering: &Steering, node: NodeId, family: Family) -> bool {
 /// The scope prefix length of every decision of a root for a family: one for all, since "no two scopes overlap" and verdicts
 /// must not change that.
 pub fn scope_length(steering: &Steering, root: NodeId, family: Family, client: &Client) -> u8 {
-    // "Sticky: the hash granularity (/24, /56)." "Client-independent answers: 0."
+    // "Client-independent answers: 0."
+    let mut scope = 0;
+    // "Sticky: the hash granularity (/24, /56)."
     if depends_on_subnet(steering, root, family) {
-        sticky::granularity(client.address)
-    } else {
-        0
+        scope = scope.max(sticky::granularity(client.address));
     }
+    // "Every client inside (address / scope) gets the same decision."
+    if depends_on_location(steering, root, family) {
+        scope = scope.max(client.shared);
+    }
+    scope
 }
 
 /// Whether the decision, or its distribution, may differ between client subnets for this root and family: whether a sticky
@@ -217,6 +224,81 @@ fn reaches_sticky(steering: &Steering, id: NodeId, family: Family) -> bool {
     }
 }
 
+/// Whether the decision may differ between locations for this root and family: whether a policy that has a choice by location can be
+/// reached, whatever the verdicts. (A fallback is a pool, which has none.)
+pub fn depends_on_location(steering: &Steering, id: NodeId, family: Family) -> bool {
+    let NodeKind::Policy(policy) = &steering.node(id).kind else {
+        return false;
+    };
+    let members = || {
+        policy
+            .members
+            .iter()
+            .filter(|member| has_family(steering, member.node, family))
+    };
+    let chooses = match &policy.choose {
+        Choose::Weighted | Choose::Failover => false,
+        // Members at the same places are tried in the order written, wherever the client is.
+        Choose::Nearest => {
+            let places = |member: &Member| {
+                let points = points(steering, member.node).into_iter();
+                points.map(|point| (point, member.bias)).collect::<Vec<_>>()
+            };
+            members()
+                .skip(1)
+                .any(|member| members().next().is_some_and(|first| places(first) != places(member)))
+        }
+        // "`otherwise`" serves whom no rule matches: a rule that leads there too, or nowhere, decides nothing.
+        Choose::Rules(rules) => rules.rules.iter().any(|rule| {
+            rule.member != rules.otherwise && has_family(steering, policy.members[rule.member].node, family)
+        }),
+    };
+    chooses || members().any(|member| depends_on_location(steering, member.node, family))
+}
+
+/// Where a member of a "nearest" policy is: "to a policy member: its own `location` if given, else the least over all pools beneath it,
+/// whatever their health." Each point once.
+pub fn points(steering: &Steering, node: NodeId) -> Vec<Coordinates> {
+    let node = steering.node(node);
+    match (&node.kind, node.location) {
+        (_, Some(location)) => vec![location],
+        (NodeKind::Pool(_), None) => Vec::new(),
+        (NodeKind::Policy(policy), None) => {
+            let beneath = policy
+                .members
+                .iter()
+                .flat_map(|member| pools_beneath(steering, member.node));
+            let mut points: Vec<Coordinates> = beneath.filter_map(|pool| steering.node(pool).location).collect();
+            points.sort_by(|a, b| {
+                a.latitude
+                    .total_cmp(&b.latitude)
+                    .then(a.longitude.total_cmp(&b.longitude))
+            });
+            points.dedup();
+            points
+        }
+    }
+}
+
+fn pools_beneath(steering: &Steering, node: NodeId) -> Vec<NodeId> {
+    match &steering.node(node).kind {
+        NodeKind::Pool(_) => vec![node],
+        NodeKind::Policy(policy) => policy
+            .members
+            .iter()
+            .flat_map(|member| pools_beneath(steering, member.node))
+            .collect(),
+    }
+}
+
+/// "Great-circle distance from client to member", in radians; "distance is multiplied" by the bias. Without a location it is infinite.
+pub fn distance(steering: &Steering, member: &Member, client: Coordinates) -> f64 {
+    let distances = points(steering, member.node)
+        .into_iter()
+        .map(|point| client.angle_to(point));
+    distances.fold(f64::INFINITY, f64::min) * member.bias
+}
+
 /// One walk down the tree.
 struct Walk<'a> {
     steering: &'a Steering,
@@ -242,7 +324,7 @@ impl Walk<'_> {
         match &self.steering.node(node).kind {
             NodeKind::Pool(pool) => self.pool_usable(pool),
             // "A policy is usable while some member is (for rules: some member in this client's list)."
-            NodeKind::Policy(policy) => order(policy, self.client)
+            NodeKind::Policy(policy) => order(self.steering, policy, self.client)
                 .into_iter()
                 .any(|member| self.member_usable(policy, member)),
         }
@@ -289,7 +371,7 @@ impl Walk<'_> {
                 self.draw(node, names, shares, 1, chance)[0]
             }
             // "A policy orders its members for a client; the first usable member serves."
-            Choose::Failover | Choose::Nearest | Choose::Rules(_) => order(policy, self.client)
+            Choose::Failover | Choose::Nearest | Choose::Rules(_) => order(self.steering, policy, self.client)
                 .into_iter()
                 .find(|member| self.member_usable(policy, *member))
                 .expect("a walk goes down from usable nodes only"),
@@ -359,28 +441,41 @@ fn shares(members: impl Iterator<Item = (u32, bool)> + Clone) -> Vec<u32> {
 }
 
 /// The members that may serve the client, the one to be tried first first. (A weighted policy draws instead.)
-fn order(policy: &Policy, client: &Client) -> Vec<usize> {
+pub fn order(steering: &Steering, policy: &Policy, client: &Client) -> Vec<usize> {
     let written = 0..policy.members.len();
-    match &policy.choose {
+    match (&policy.choose, client.whereabouts.coordinates) {
         // "failover: the order written."
-        Choose::Failover | Choose::Weighted => written.collect(),
-        // "Ties and clients without a known location: the order written." No client's location is known so far.
-        Choose::Nearest => written.collect(),
+        (Choose::Failover | Choose::Weighted, _) => written.collect(),
+        // "Clients without a known location: the order written."
+        (Choose::Nearest, None) => written.collect(),
+        // "Distance to a pool's location"; "ties: the order written": the sort is stable.
+        (Choose::Nearest, Some(client)) => {
+            let mut members: Vec<usize> = written.collect();
+            let distance = |member: &usize| distance(steering, &policy.members[*member], client);
+            members.sort_by(|a, b| distance(a).total_cmp(&distance(b)));
+            members
+        }
         // "Matching rules in the order written, then `otherwise`."
-        Choose::Rules(rules) => {
+        (Choose::Rules(rules), _) => {
             let matching = rules
                 .rules
                 .iter()
-                .filter(|rule| applies(rule, client))
+                .filter(|rule| applies(&rule.condition, client))
                 .map(|rule| rule.member);
             matching.chain([rules.otherwise]).collect()
         }
     }
 }
 
-/// Whether a rule holds for the client. Nothing is known of clients so far, so none does.
-fn applies(_rule: &Rule, _client: &Client) -> bool {
-    false
+/// Whether a rule holds for the client. "Keys inside a rule are all required, values inside a list are alternatives. An unknown location
+/// fails only location keys. Networks match by containment."
+pub fn applies(condition: &Condition, client: &Client) -> bool {
+    let Whereabouts { place, asn, .. } = &client.whereabouts;
+    condition.network_holds(client.address)
+        && condition.asn_holds(*asn)
+        && condition.country_holds(place)
+        && condition.subdivision_holds(place)
+        && condition.continent_holds(place)
 }
 
 /// Whether the backend can have something of the family to hand out, whatever the verdicts. A host belongs to both families.

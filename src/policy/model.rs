@@ -1,11 +1,13 @@
 //! Pools and policies, checked: one forest of nodes in which every member comes before the policies that name it.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
 use super::Family;
+use crate::geo::coordinates::Coordinates;
+use crate::geo::record::{Place, Subdivision};
 use crate::health::AddressId;
 use crate::wire::name::Name;
 use crate::zone::model::SteerTtl;
@@ -48,7 +50,7 @@ pub struct Node {
     /// Its full name.
     pub name: String,
     /// Where it is, if said: pools and policies may both have a location.
-    pub location: Option<Location>,
+    pub location: Option<Coordinates>,
     /// Whether a client keeps its choice (weighted policies and pools).
     pub sticky: bool,
     /// What counts when a record names this node.
@@ -78,15 +80,6 @@ pub enum Fallback {
     Servfail,
     /// This pool, without regard to verdicts.
     Pool(NodeId),
-}
-
-/// A point on the Earth, in degrees.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Location {
-    /// North is positive: -90 to 90.
-    pub latitude: f64,
-    /// East is positive: -180 to 180.
-    pub longitude: f64,
 }
 
 /// A pool or a policy.
@@ -209,9 +202,18 @@ pub struct Rules {
     pub otherwise: usize,
 }
 
-/// One rule: every key given must hold; in a key, any of its values may. An empty list is a key not given.
+/// One rule.
 #[derive(Debug, Clone, Default)]
 pub struct Rule {
+    /// For whom it is.
+    pub condition: Condition,
+    /// Index into the policy's members.
+    pub member: usize,
+}
+
+/// What a rule asks of a client: every key given must hold; in a key, any of its values may. An empty list is a key not given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Condition {
     /// Networks that contain the client.
     pub network: Vec<IpNet>,
     /// Autonomous system numbers.
@@ -222,6 +224,45 @@ pub struct Rule {
     pub subdivision: Vec<String>,
     /// AF AN AS EU NA OC SA.
     pub continent: Vec<String>,
-    /// Index into the policy's members.
-    pub member: usize,
+}
+
+impl Condition {
+    /// Whether the client's network will do: it is in one of those given, or none is.
+    pub fn network_holds(&self, address: IpAddr) -> bool {
+        self.network.is_empty() || self.network.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whether the client's autonomous system will do.
+    pub fn asn_holds(&self, asn: Option<u32>) -> bool {
+        self.asn.is_empty() || asn.is_some_and(|asn| self.asn.contains(&asn))
+    }
+
+    /// Whether the client's country will do.
+    pub fn country_holds(&self, place: &Place) -> bool {
+        self.country.is_empty()
+            || place
+                .country
+                .as_ref()
+                .is_some_and(|country| self.country.contains(country))
+    }
+
+    /// Whether one of the client's subdivisions will do.
+    pub fn subdivision_holds(&self, place: &Place) -> bool {
+        let named = |own: &Subdivision| self.subdivision.iter().any(|written| own.is(written));
+        self.subdivision.is_empty() || place.subdivisions.iter().any(named)
+    }
+
+    /// Whether the client's continent will do.
+    pub fn continent_holds(&self, place: &Place) -> bool {
+        self.continent.is_empty()
+            || place
+                .continent
+                .as_ref()
+                .is_some_and(|continent| self.continent.contains(continent))
+    }
+
+    /// Whether it asks for a country, a subdivision or a continent.
+    pub fn asks_for_places(&self) -> bool {
+        !(self.country.is_empty() && self.subdivision.is_empty() && self.continent.is_empty())
+    }
 }

@@ -8,6 +8,7 @@ use super::alias::{Alias, Chance};
 use super::model::{ANSWERS_MAX, Answers, MEMBERS_MAX, MinHealthy, Pool, Target};
 use super::sticky::{BUCKETS, Key, Scored, Sticky};
 use super::trace::{How, Under};
+use super::usable::Usable;
 use crate::health::Verdicts;
 
 /// Tries to draw one more different backend before the remaining ones are weighed one by one.
@@ -16,8 +17,8 @@ const REDRAWS: usize = 8;
 /// One family of one pool.
 #[derive(Debug)]
 pub struct PoolTable {
-    /// Whether the pool counts as usable for this family.
-    pub usable: bool,
+    /// Whether the pool counts as usable for this family: for everybody or for nobody.
+    pub usable: Usable,
     answers: Answers,
     candidates: Box<[Candidate]>,
     octets: Box<[u8]>,
@@ -171,7 +172,7 @@ impl PoolTable {
         let weighted: Vec<_> = candidates.iter().map(Candidate::weighted).collect();
         let choice = Choice::new(sticky, &weighted);
         Self {
-            usable,
+            usable: if usable { Usable::Always } else { Usable::Never },
             answers: pool.answers,
             candidates: candidates.into(),
             octets: octets.into(),

@@ -1,10 +1,9 @@
-//! What holds at the roots that records name, and beneath them: no client gets NODATA alone, and what this version cannot do yet.
+//! What holds at the roots that records name, and beneath them: no client gets NODATA alone.
 
 use super::backends::Sort;
 use super::check::{Checker, Facts};
 use super::names::{Content, Scope};
 use crate::spec::Faults;
-use crate::spec::policies::ChooseSpec;
 
 impl Checker<'_, '_> {
     /// Follows records to the roots that they name, and roots to what is beneath them.
@@ -74,22 +73,6 @@ impl Checker<'_, '_> {
                 }
             }
         }
-    }
-
-    /// What this version cannot do yet.
-    pub(super) fn without_locations(&self, at: usize, faults: &mut Faults) {
-        let (draft, facts) = (&self.drafts[at], &self.facts[at]);
-        let Content::Policy(policy) = draft.content else { return };
-        if !facts.in_use || !facts.known {
-            return;
-        }
-        let what = match policy.choose {
-            Some(ChooseSpec::Rules) => "every client gets `otherwise`",
-            Some(ChooseSpec::Nearest) => "members are tried in the order written",
-            _ => return,
-        };
-        let message = format!("this version has no location data: in `{}` {what}", draft.name.value);
-        faults.warning_hint(&draft.name.span, message, None);
     }
 }
 

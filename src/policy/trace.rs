@@ -12,6 +12,10 @@ pub enum How {
     Draw,
     /// The client's subnet.
     Sticky,
+    /// The distance from the client.
+    Distance,
+    /// The rules that hold for the client.
+    Rules,
 }
 
 /// The verdicts that a walk went by.

@@ -1,15 +1,19 @@
 //! The compiled forest: for each node and family whether it is usable and how it chooses, worked out whenever verdicts change, so
 //! that a query walks down one to three nodes and never looks at a backend that it does not hand out.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Family;
 use super::alias::Chance;
-use super::model::{Choose, Fallback, Node, NodeId, NodeKind, Policy, Steering};
-use super::pool::{Choice, PoolTable, by_weight};
+use super::client::ClientKey;
+use super::client_map::ClientMap;
+use super::model::{Choose, Fallback, Node, NodeId, NodeKind, Steering};
+use super::policy_table::{Beneath, PolicyTable};
+use super::pool::PoolTable;
+use super::questions::{Asked, Questions};
 use super::sticky::Sticky;
 use super::trace::{Ear, Under};
+use super::usable::Usable;
 use crate::health::Verdicts;
 
 /// What does not depend on verdicts.
@@ -17,9 +21,14 @@ use crate::health::Verdicts;
 pub struct Forest {
     /// The checked model; ids are the same.
     pub steering: Steering,
+    /// The classes that clients are in.
+    pub clients: Arc<ClientMap>,
+    asked: Box<[Asked]>,
     sticky: Box<[Option<Sticky>]>,
     /// For each node whether any backend of each family is under it.
     families: Box<[[bool; 2]]>,
+    /// For each node and family whether its choices, or any beneath it, depend on where the client is.
+    by_location: Box<[[bool; 2]]>,
     waived: Level,
 }
 
@@ -33,21 +42,16 @@ enum NodeTable {
     Policy([PolicyTable; 2]),
 }
 
-#[derive(Debug)]
-struct PolicyTable {
-    usable: bool,
-    /// Those that may be chosen: place in the policy, node, weight.
-    candidates: Box<[(u16, NodeId, u32)]>,
-    choice: Choice,
-}
-
 /// What follows from the verdicts in force.
 #[derive(Debug)]
 pub struct Tables {
     level: Level,
-    /// For each root with fallback "last": the level of the last moment when it was usable, for each family.
-    last: Vec<(NodeId, [Option<Level>; 2])>,
+    /// For each root with fallback "last" and each family: whom it was usable for last under which level.
+    last: Vec<(NodeId, [Vec<LastUsable>; 2])>,
 }
+
+/// Whom a root was usable for last under a level.
+type LastUsable = (Usable, Level);
 
 /// Where a walk ends.
 #[derive(Debug)]
@@ -68,21 +72,35 @@ pub enum End<'a> {
 }
 
 impl Forest {
-    /// Compiles a checked model.
-    pub fn new(steering: Steering) -> Self {
+    /// Compiles a checked model. `clients` answers what it asks ([`Questions::of`]); else every location counts as unknown.
+    pub fn new(steering: Steering, clients: Arc<ClientMap>) -> Self {
         let sticky: Box<[Option<Sticky>]> = steering
             .nodes
             .iter()
             .map(|node| node.sticky.then(|| Sticky::new(&node.name, member_names(node))))
             .collect();
+        let (questions, mut asked) = Questions::of(&steering);
+        if questions != clients.questions {
+            asked.fill(Asked::Nothing);
+        }
         let families = families(&steering);
-        let waived = level(&steering, &sticky, &Verdicts::default(), Under::Waived);
-        Self {
+        let mut forest = Self {
+            by_location: by_location(&steering, &asked, &families),
             steering,
+            clients,
+            asked: asked.into(),
             sticky,
             families,
-            waived,
-        }
+            waived: Level::default(),
+        };
+        forest.waived = forest.level_under(&Verdicts::default(), Under::Waived);
+        forest
+    }
+
+    /// The same without any database of locations.
+    pub fn without_databases(steering: Steering) -> Self {
+        let clients = ClientMap::without_databases(&Questions::of(&steering).0);
+        Self::new(steering, Arc::new(clients))
     }
 
     /// Whether any backend of the family is somewhere under a node.
@@ -97,11 +115,11 @@ impl Forest {
         tables: &'a Tables,
         root: NodeId,
         family: Family,
-        client: IpAddr,
+        client: ClientKey,
         chance: &mut Chance,
         ear: &mut impl Ear,
     ) -> End<'a> {
-        if tables.level[root.0 as usize].usable(family) {
+        if tables.level[root.0 as usize].usable(family).is_for(client.class) {
             return self.descend(&tables.level, Under::Verdicts, root, family, client, chance, ear);
         }
         ear.fell_back(root, family);
@@ -109,12 +127,12 @@ impl Forest {
             Fallback::Servfail => return End::Servfail,
             Fallback::All => (&self.waived, Under::Waived, root),
             Fallback::Pool(pool) => (&self.waived, Under::Waived, pool),
-            Fallback::Last => match tables.last(root, family) {
+            Fallback::Last => match tables.last(root, family, client.class) {
                 Some(level) => (level, Under::Last, root),
                 None => (&self.waived, Under::Waived, root),
             },
         };
-        if !level[start.0 as usize].usable(family) {
+        if !level[start.0 as usize].usable(family).is_for(client.class) {
             return End::Servfail;
         }
         self.descend(level, under, start, family, client, chance, ear)
@@ -129,7 +147,7 @@ impl Forest {
         under: Under,
         start: NodeId,
         family: Family,
-        client: IpAddr,
+        client: ClientKey,
         chance: &mut Chance,
         ear: &mut impl Ear,
     ) -> End<'a> {
@@ -147,17 +165,22 @@ impl Forest {
                 }
                 NodeTable::Policy(tables) => {
                     let table = &tables[family as usize];
-                    let weighted = table
-                        .candidates
-                        .iter()
-                        .map(|(member, _, weight)| (usize::from(*member), *weight));
-                    let chosen = table.choice.choose(sticky, client, chance, weighted);
-                    let (member, node, _) = table.candidates[chosen];
-                    ear.chose(id, family, under, usize::from(member), table.choice.how());
-                    id = node;
+                    let beneath = Beneath {
+                        classes: &self.clients.classes,
+                        usable: |node: NodeId| level[node.0 as usize].usable(family),
+                    };
+                    let (chosen, how) = table.choose(sticky, client, chance, &beneath);
+                    ear.chose(id, family, under, usize::from(chosen.member), how);
+                    id = chosen.node;
                 }
             }
         }
+    }
+
+    /// Whether the answers of a root depend on where the client is: whether some policy that chooses by location can be reached,
+    /// whatever the verdicts, so that the scopes of all its answers are alike.
+    pub fn depends_on_location(&self, root: NodeId, family: Family) -> bool {
+        self.by_location[root.0 as usize][family as usize]
     }
 
     /// Whether the answers of a root depend on the client's subnet: whether some sticky node that has more than one thing to choose from can be
@@ -195,43 +218,82 @@ impl Forest {
         }
     }
 
-    /// Whether a node was usable in a walk; for explaining.
-    pub fn usable(&self, tables: &Tables, under: Under, root: NodeId, node: NodeId, family: Family) -> bool {
-        self.level(tables, under, root, family)[node.0 as usize].usable(family)
+    /// Whether a node was usable in a walk for a class; for explaining.
+    pub fn usable(&self, tables: &Tables, walk: Walked, node: NodeId) -> bool {
+        self.level(tables, walk)[node.0 as usize]
+            .usable(walk.family)
+            .is_for(walk.class)
     }
 
     /// The backends of a pool (by index, in the order written) that could be handed out in a walk; for explaining.
-    pub fn candidates(&self, tables: &Tables, under: Under, root: NodeId, pool: NodeId, family: Family) -> Vec<usize> {
-        match &*self.level(tables, under, root, family)[pool.0 as usize] {
-            NodeTable::Pool(tables) => tables[family as usize].backends().collect(),
+    pub fn candidates(&self, tables: &Tables, walk: Walked, pool: NodeId) -> Vec<usize> {
+        match &*self.level(tables, walk)[pool.0 as usize] {
+            NodeTable::Pool(tables) => tables[walk.family as usize].backends().collect(),
             NodeTable::Policy(_) => Vec::new(),
         }
     }
 
-    fn level<'a>(&'a self, tables: &'a Tables, under: Under, root: NodeId, family: Family) -> &'a Level {
-        match under {
+    fn level<'a>(&'a self, tables: &'a Tables, walk: Walked) -> &'a Level {
+        match walk.under {
             Under::Verdicts => &tables.level,
             Under::Waived => &self.waived,
-            Under::Last => tables.last(root, family).unwrap_or(&self.waived),
+            Under::Last => tables.last(walk.root, walk.family, walk.class).unwrap_or(&self.waived),
         }
     }
+
+    /// The tables of all nodes. Members come before the policies that name them.
+    fn level_under(&self, verdicts: &Verdicts, under: Under) -> Level {
+        let mut level: Vec<Arc<NodeTable>> = Vec::with_capacity(self.steering.nodes.len());
+        for ((node, sticky), asked) in self.steering.nodes.iter().zip(&self.sticky).zip(&self.asked) {
+            let families = [Family::Ipv4, Family::Ipv6];
+            let table = match &node.kind {
+                NodeKind::Pool(pool) => NodeTable::Pool(
+                    families.map(|family| PoolTable::new(pool, sticky.as_ref(), family, verdicts, under)),
+                ),
+                NodeKind::Policy(policy) => NodeTable::Policy(families.map(|family| {
+                    let beneath = Beneath {
+                        classes: &self.clients.classes,
+                        usable: |node: NodeId| level[node.0 as usize].usable(family),
+                    };
+                    PolicyTable::new(policy, sticky.as_ref(), asked, &self.clients.questions, &beneath)
+                })),
+            };
+            level.push(Arc::new(table));
+        }
+        level.into()
+    }
+}
+
+/// Which walk is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Walked {
+    /// Where it began.
+    pub root: NodeId,
+    /// For which family.
+    pub family: Family,
+    /// For which class of clients.
+    pub class: u32,
+    /// By which verdicts.
+    pub under: Under,
 }
 
 impl Tables {
     /// Works out the tables for these verdicts. `before` are those they take the place of.
     pub fn new(forest: &Forest, verdicts: &Verdicts, before: Option<&Tables>) -> Self {
-        let level = level(&forest.steering, &forest.sticky, verdicts, Under::Verdicts);
-        let last = forest
-            .steering
-            .nodes
-            .iter()
-            .enumerate()
-            .filter(|(_, node)| node.root.fallback == Fallback::Last);
+        let level = forest.level_under(verdicts, Under::Verdicts);
+        let classes = forest.clients.classes.count();
+        let nodes = forest.steering.nodes.iter().enumerate();
+        let last = nodes.filter(|(_, node)| node.root.fallback == Fallback::Last);
         let last = last.map(|(index, _)| {
             let id = NodeId(index as u32);
-            let of = |family| match level[index].usable(family) {
-                true => Some(level.clone()),
-                false => before.and_then(|before| before.last(id, family)).cloned(),
+            let of = |family| {
+                let now = level[index].usable(family);
+                let earlier = before.map_or(&[][..], |before| before.all_last(id, family));
+                let left = earlier
+                    .iter()
+                    .map(|(whom, level)| (whom.without(now, classes), level.clone()));
+                let all = [(now.clone(), level.clone())].into_iter().chain(left);
+                all.filter(|(whom, _)| *whom != Usable::Never).collect()
             };
             (id, [of(Family::Ipv4), of(Family::Ipv6)])
         });
@@ -239,18 +301,25 @@ impl Tables {
         Self { level, last }
     }
 
-    fn last(&self, root: NodeId, family: Family) -> Option<&Level> {
-        let at = self.last.binary_search_by_key(&root, |(id, _)| *id).ok()?;
-        self.last[at].1[family as usize].as_ref()
+    fn all_last(&self, root: NodeId, family: Family) -> &[LastUsable] {
+        match self.last.binary_search_by_key(&root, |(id, _)| *id) {
+            Ok(at) => &self.last[at].1[family as usize],
+            Err(_) => &[],
+        }
+    }
+
+    fn last(&self, root: NodeId, family: Family, class: u32) -> Option<&Level> {
+        let mut levels = self.all_last(root, family).iter();
+        levels.find(|(whom, _)| whom.is_for(class)).map(|(_, level)| level)
     }
 }
 
 impl NodeTable {
     #[inline]
-    fn usable(&self, family: Family) -> bool {
+    fn usable(&self, family: Family) -> &Usable {
         match self {
-            NodeTable::Pool(tables) => tables[family as usize].usable,
-            NodeTable::Policy(tables) => tables[family as usize].usable,
+            NodeTable::Pool(tables) => &tables[family as usize].usable,
+            NodeTable::Policy(tables) => &tables[family as usize].usable,
         }
     }
 }
@@ -272,61 +341,34 @@ fn families(steering: &Steering) -> Box<[[bool; 2]]> {
     families.into()
 }
 
-fn level(steering: &Steering, sticky: &[Option<Sticky>], verdicts: &Verdicts, under: Under) -> Level {
-    let mut level: Vec<Arc<NodeTable>> = Vec::with_capacity(steering.nodes.len());
-    for (node, sticky) in steering.nodes.iter().zip(sticky) {
-        let families = [Family::Ipv4, Family::Ipv6];
-        let table = match &node.kind {
-            NodeKind::Pool(pool) => {
-                NodeTable::Pool(families.map(|family| PoolTable::new(pool, sticky.as_ref(), family, verdicts, under)))
-            }
-            NodeKind::Policy(policy) => {
-                let usable = |node: NodeId, family| level[node.0 as usize].usable(family);
-                NodeTable::Policy(
-                    families.map(|family| PolicyTable::new(policy, sticky.as_ref(), |node| usable(node, family))),
-                )
-            }
-        };
-        level.push(Arc::new(table));
+fn by_location(steering: &Steering, asked: &[Asked], families: &[[bool; 2]]) -> Box<[[bool; 2]]> {
+    let mut by_location: Vec<[bool; 2]> = Vec::with_capacity(steering.nodes.len());
+    for (node, asked) in steering.nodes.iter().zip(asked) {
+        by_location.push([Family::Ipv4, Family::Ipv6].map(|family| {
+            let NodeKind::Policy(policy) = &node.kind else {
+                return false;
+            };
+            let has_family = |member: usize| families[policy.members[member].node.0 as usize][family as usize];
+            let mut members = (0..policy.members.len()).filter(|member| has_family(*member));
+            let chooses = match (asked, &policy.choose) {
+                // Members at the same places are tried in the order written, wherever the client is.
+                (Asked::Nearest { members: sites, .. }, _) => {
+                    let first = members.clone().next();
+                    members
+                        .clone()
+                        .any(|member| Some(&sites[member]) != first.map(|first| &sites[first]))
+                }
+                // A rule that leads where `otherwise` does, or nowhere, decides nothing.
+                (Asked::Rules(_), Choose::Rules(rules)) => {
+                    let mut rules = rules.rules.iter().map(|rule| (rule.member, rules.otherwise));
+                    rules.any(|(member, otherwise)| member != otherwise && has_family(member))
+                }
+                _ => false,
+            };
+            chooses || members.any(|member| by_location[policy.members[member].node.0 as usize][family as usize])
+        }));
     }
-    level.into()
-}
-
-impl PolicyTable {
-    fn new(policy: &Policy, sticky: Option<&Sticky>, usable: impl Fn(NodeId) -> bool) -> Self {
-        let members = policy
-            .members
-            .iter()
-            .enumerate()
-            .filter(|(_, member)| usable(member.node));
-        let members: Vec<(u16, NodeId, u32)> = members
-            .map(|(place, member)| (place as u16, member.node, member.weight))
-            .collect();
-        let (candidates, choice) = match &policy.choose {
-            Choose::Weighted => {
-                let candidates = by_weight(members, |(_, _, weight)| weight);
-                let weighted: Vec<_> = candidates
-                    .iter()
-                    .map(|(place, _, weight)| (usize::from(*place), *weight))
-                    .collect();
-                let choice = Choice::new(sticky, &weighted);
-                (candidates, choice)
-            }
-            // No client has a known location here, and for those the order written counts.
-            Choose::Failover | Choose::Nearest => (members.into_iter().take(1).collect(), Choice::First),
-            Choose::Rules(rules) => {
-                let otherwise = members
-                    .into_iter()
-                    .filter(|(place, _, _)| usize::from(*place) == rules.otherwise);
-                (otherwise.collect(), Choice::First)
-            }
-        };
-        Self {
-            usable: !candidates.is_empty(),
-            candidates: candidates.into(),
-            choice,
-        }
-    }
+    by_location.into()
 }
 
 fn member_names(node: &Node) -> Vec<&str> {

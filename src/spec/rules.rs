@@ -3,7 +3,7 @@
 use super::pools::MEMBERS_MAX;
 use super::reader::{Table, did_you_mean};
 use super::value::Value;
-use super::{At, Faults};
+use super::{At, Faults, Span};
 
 /// A rule.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,8 @@ pub struct RuleSpec {
     pub continent: Vec<String>,
     /// `use`: who serves.
     pub target: Option<At<String>>,
+    /// The whole rule.
+    pub span: Span,
 }
 
 const KEYS: &[&str] = &["network", "asn", "country", "subdivision", "continent", "use"];
@@ -55,7 +57,10 @@ pub fn read(value: Value<'_>, faults: &mut Faults) -> Vec<RuleSpec> {
 
 fn rule(table: &Table<'_>, faults: &mut Faults) -> RuleSpec {
     let before = faults.errors();
-    let mut rule = RuleSpec::default();
+    let mut rule = RuleSpec {
+        span: table.span.clone(),
+        ..RuleSpec::default()
+    };
     let mut conditions = 0;
     for entry in &table.entries {
         let value = entry.value;

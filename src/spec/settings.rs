@@ -37,9 +37,9 @@ pub struct SettingsSpec {
     /// `[server] version`.
     pub version: Option<String>,
     /// `[geo] city`.
-    pub city: Vec<At<String>>,
+    pub city: Option<Vec<At<String>>>,
     /// `[geo] asn`.
-    pub asn: Vec<At<String>>,
+    pub asn: Option<Vec<At<String>>>,
     /// `[health] warmup`.
     pub warmup: Option<Duration>,
     /// `[control] socket`.
@@ -221,8 +221,8 @@ fn geo(entry: &Entry<'_>, spec: &mut SettingsSpec, faults: &mut Faults) {
             .collect()
     };
     match entry.key {
-        "city" => spec.city = paths(),
-        "asn" => spec.asn = paths(),
+        "city" => spec.city = Some(paths()),
+        "asn" => spec.asn = Some(paths()),
         _ => entry.unknown("[geo]", &["city", "asn"], faults),
     }
 }

@@ -4,6 +4,7 @@
 //! # What it shows, and where it comes from.
 //! --- zones/gtm.example.com.toml               a file of the folder that is served (`--- faulty zones/...`: it has a fault)
 //! --- windrose.toml                            the settings, if any
+//! --- geo/city.mmdb                            a location database, if any (`atlases.rs` has the form)
 //! --- query www.gtm.example.com. A +edns       a query; `query.rs` has the options
 //! NOERROR qr aa rd                             the response code and exactly the flags that are set
 //! answer:                                      records as a set; a section that is not written is empty
@@ -32,8 +33,10 @@ use windrose::health::{Verdict, Verdicts};
 use windrose::image::{Image, Options, Serving};
 use windrose::load::load;
 use windrose::policy::model::{NodeKind, Steering, Target};
+use windrose::policy::tree::Forest;
 
 use crate::allocation;
+use crate::atlases::octets_of;
 use crate::daemon::Daemon;
 use crate::expect::{Expect, Kind};
 use crate::query::Query;
@@ -183,7 +186,7 @@ impl Case {
             }
             _ => {
                 let name = if word == "faulty" { rest } else { title };
-                if name != "windrose.toml" && !name.starts_with("zones/") {
+                if name != "windrose.toml" && !name.starts_with("zones/") && !name.starts_with("geo/") {
                     return Err(format!("`{title}` is neither a file nor a query"));
                 }
                 if word == "faulty" {
@@ -207,8 +210,9 @@ impl Case {
     fn lay_out(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("zones")).unwrap();
+        fs::create_dir(folder.path().join("geo")).unwrap();
         for (name, text) in &self.files {
-            fs::write(folder.path().join(name), text).unwrap();
+            fs::write(folder.path().join(name), octets_of(text)).unwrap();
         }
         folder
     }
@@ -294,7 +298,8 @@ impl Case {
             nsid: settings.nsid.clone().into(),
             version: settings.version.clone(),
         };
-        let image = Image::compile(&loaded.zones, &loaded.failed, loaded.steering.clone(), options, [1, 2]);
+        let forest = Forest::new(loaded.steering.clone(), loaded.locations.map);
+        let image = Image::compile(&loaded.zones, &loaded.failed, forest, options, [1, 2]);
         Ok((Arc::new(image), loaded.steering))
     }
 }

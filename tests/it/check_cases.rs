@@ -8,6 +8,8 @@
 //! help: did you mean `frankfurt`?              the hint of the fault above; not written, any or none
 //! ```
 //!
+//! A file that begins with `mmdb nested` or `mmdb flat` is made into a location database (`atlases.rs` has the form).
+//!
 //! There is an empty windrose.toml unless the case has one. `WINDROSE_CASE=word` runs only the cases whose path has the word.
 
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use std::{env, fs};
 
 use windrose::diagnostic::Diagnostic;
 use windrose::load::load;
+
+use crate::atlases::octets_of;
 
 /// Fewer cases than this, and most of them were lost on the way.
 const CASES_MIN: usize = 115;
@@ -73,7 +77,8 @@ pub(crate) fn files(case: &str) -> Vec<(String, String)> {
 
 /// Writes a file of a case.
 fn write(path: &Path, body: &str) {
-    let mut octets = body.as_bytes().to_vec();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut octets = octets_of(body);
     while let Some(at) = octets.windows(4).position(|octets| octets == b"\\x80") {
         octets.splice(at..at + 4, [0x80]);
     }

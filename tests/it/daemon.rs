@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
+use crate::atlases::octets_of;
+
 /// How long anything may take before a test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -299,7 +301,7 @@ fn write(folder: &Path, path: &str, text: &str) {
     let path = folder.join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let draft = folder.join("draft~");
-    std::fs::write(&draft, text).unwrap();
+    std::fs::write(&draft, octets_of(text)).unwrap();
     std::fs::rename(draft, path).unwrap();
 }
 

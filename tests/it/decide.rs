@@ -1,10 +1,11 @@
 //! The oracle against an example or more of every rule of decision.
 
+use windrose::geo::Whereabouts;
 use windrose::health::{Verdict, Verdicts};
 use windrose::policy::decide::{
     Chance, Decision, Grounds, addresses, decide, depends_on_subnet, grounds, scope_length,
 };
-use windrose::policy::model::{Answers, Choose, Fallback, MinHealthy, NodeId, Rule, Rules, Steering};
+use windrose::policy::model::{Answers, Choose, Condition, Fallback, MinHealthy, NodeId, Rule, Rules, Steering};
 use windrose::policy::{Client, Family};
 
 use crate::forests::{FAMILIES, Forest, all_addresses, as_pool, distribution};
@@ -15,6 +16,8 @@ const AAAA: Family = Family::Ipv6;
 fn client(address: &str) -> Client {
     Client {
         address: address.parse().unwrap(),
+        whereabouts: Whereabouts::default(),
+        shared: 0,
     }
 }
 
@@ -195,9 +198,11 @@ fn a_policy_is_a_member_while_some_member_of_it_is_usable() {
 #[test]
 fn rules_serve_otherwise_while_nothing_is_known_of_clients() {
     let rules = vec![Rule {
-        country: vec!["DE".to_owned()],
+        condition: Condition {
+            country: vec!["DE".to_owned()],
+            ..Condition::default()
+        },
         member: 0,
-        ..Rule::default()
     }];
     let choose = Choose::Rules(Rules { rules, otherwise: 1 });
     let (mut forest, root) = two(choose, "10.0.0.1,fd::1", "10.1.0.1", "a b");

@@ -18,6 +18,7 @@ use windrose::policy::model::{
     Answers, Backend, Choose, Fallback, Member, MinHealthy, Node, NodeId, NodeKind, Policy, Pool, Root, Steering,
     Target,
 };
+use windrose::policy::tree::Forest;
 use windrose::wire::code::RecordType;
 use windrose::wire::name::Name;
 use windrose::wire::rdata;
@@ -241,7 +242,13 @@ pub(crate) fn serving() -> Serving {
         version: "windrose".to_owned(),
     };
     let verdicts = verdicts(&steering);
-    let image = Image::compile(&zones, &[name("failed.example.")], steering, options, [7, 11]);
+    let image = Image::compile(
+        &zones,
+        &[name("failed.example.")],
+        Forest::without_databases(steering),
+        options,
+        [7, 11],
+    );
     Serving::new(Arc::new(image), &verdicts)
 }
 

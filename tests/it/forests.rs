@@ -2,18 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use windrose::geo::coordinates::Coordinates;
 use windrose::health::{AddressId, Verdict, Verdicts};
+use windrose::policy::client::ClientKey;
+use windrose::policy::client_map::ClientMap;
 use windrose::policy::decide::{Chance, Decision, has_family};
 use windrose::policy::model::{
-    Answers, Backend, Choose, Fallback, Member, MinHealthy, Node, NodeId, NodeKind, Policy, Pool, Root, Rule, Rules,
-    Steering, Target, WEIGHT_MAX,
+    Answers, Backend, Choose, Condition, Fallback, Member, MinHealthy, Node, NodeId, NodeKind, Policy, Pool, Root,
+    Rule, Rules, Steering, Target, WEIGHT_MAX,
 };
+use windrose::policy::questions::Questions;
 use windrose::policy::{Client, Family};
 use windrose::wire::name::Name;
+
+use crate::atlases::{Atlas, addresses, atlases, conditions, points};
 
 /// Both families.
 pub(crate) const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
@@ -217,9 +224,31 @@ pub(crate) struct Scene {
     pub(crate) verdicts: Verdicts,
     pub(crate) last: Option<Verdicts>,
     pub(crate) clients: Vec<Client>,
+    /// What location databases say.
+    pub(crate) atlas: Atlas,
+    /// The same, and the networks of rules, compiled for the policies of the forest.
+    pub(crate) map: Arc<ClientMap>,
 }
 
 impl Scene {
+    /// A client at an address: what is known of it read plainly, and the prefix that shares it from the map (which
+    /// `locations.rs` holds to its definition).
+    pub(crate) fn client(&self, address: IpAddr) -> Client {
+        Client {
+            address,
+            whereabouts: self.atlas.look_up(address),
+            shared: self.map.place(address).length,
+        }
+    }
+
+    /// What of a client the compiled tables see.
+    pub(crate) fn key(&self, client: &Client) -> ClientKey {
+        ClientKey {
+            address: client.address,
+            class: self.map.place(client.address).class,
+        }
+    }
+
     /// Every node.
     pub(crate) fn roots(&self) -> impl Iterator<Item = NodeId> + use<> {
         (0..self.steering.nodes.len() as u32).map(NodeId)
@@ -235,31 +264,26 @@ pub(crate) fn scenes() -> impl Strategy<Value = Scene> {
         vec(policies(), 0..=5),
         verdicts(),
         prop::option::of(verdicts()),
-        vec(clients(), 1..=3),
+        (vec(addresses(), 1..=3), atlases()),
     )
-        .prop_map(|(pools, policies, verdicts, last, clients)| {
+        .prop_map(|(pools, policies, verdicts, last, (addresses, atlas))| {
             let mut forest = Forest::default();
             pools.into_iter().for_each(|plan| plan.grow(&mut forest));
             policies.into_iter().for_each(|plan| plan.grow(&mut forest));
             let last = last.map(|last| last.over(&forest));
-            Scene {
+            let [places, asns] = atlas.databases();
+            let (map, _) = ClientMap::build(&Questions::of(&forest.steering).0, &places, &asns).unwrap();
+            let mut scene = Scene {
                 verdicts: verdicts.over(&forest),
                 last,
-                clients,
+                clients: Vec::new(),
                 steering: forest.steering,
-            }
+                atlas,
+                map: Arc::new(map),
+            };
+            scene.clients = addresses.into_iter().map(|address| scene.client(address)).collect();
+            scene
         })
-}
-
-/// Random clients of both families, some of them neighbours.
-pub(crate) fn clients() -> impl Strategy<Value = Client> {
-    let address = prop_oneof![
-        any::<u32>().prop_map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits))),
-        any::<u8>().prop_map(|host| IpAddr::V4(Ipv4Addr::new(192, 0, 2, host))),
-        any::<u128>().prop_map(|bits| IpAddr::V6(Ipv6Addr::from_bits(bits))),
-        any::<u64>().prop_map(|host| IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | u128::from(host)))),
-    ];
-    address.prop_map(|address| Client { address })
 }
 
 /// What makes a pool.
@@ -272,6 +296,7 @@ struct PoolPlan {
     min_healthy: MinHealthy,
     sticky: bool,
     fallback: FallbackPlan,
+    location: Option<Coordinates>,
 }
 
 fn pools(size: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = PoolPlan> {
@@ -294,8 +319,9 @@ fn pools(size: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = PoolPla
         min_healthy,
         any::<bool>(),
         fallbacks(),
+        prop::option::weighted(0.9, points()),
     )
-        .prop_map(|(backends, hosts, answers, min_healthy, sticky, fallback)| {
+        .prop_map(|(backends, hosts, answers, min_healthy, sticky, fallback, location)| {
             let min_healthy = match min_healthy {
                 MinHealthy::Backends(count) => MinHealthy::Backends(count.min(backends.len() as u32)),
                 percent => percent,
@@ -308,6 +334,7 @@ fn pools(size: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = PoolPla
                 min_healthy,
                 sticky,
                 fallback,
+                location,
             }
         })
 }
@@ -338,6 +365,7 @@ impl PoolPlan {
         let pool = forest.pool_mut(id);
         (pool.answers, pool.min_healthy) = (self.answers, self.min_healthy);
         forest.node(id).sticky = self.sticky;
+        forest.node(id).location = self.location;
         self.fallback.settle(forest, id);
     }
 }
@@ -346,9 +374,11 @@ impl PoolPlan {
 #[derive(Debug, Clone)]
 struct PolicyPlan {
     choose: ChoosePlan,
-    members: Vec<(Index, u32)>,
+    /// Each with its weight and its bias.
+    members: Vec<(Index, u32, f64)>,
     sticky: bool,
     fallback: FallbackPlan,
+    location: Option<Coordinates>,
 }
 
 #[derive(Debug, Clone)]
@@ -356,35 +386,32 @@ enum ChoosePlan {
     Weighted,
     Failover,
     Nearest,
-    /// The networks of the rules, one for each member, and who is `otherwise`.
-    Rules(Vec<&'static str>, Index),
+    /// The conditions of the rules, each with its member, and who is `otherwise`.
+    Rules(Vec<(Condition, Index)>, Index),
 }
 
 fn policies() -> impl Strategy<Value = PolicyPlan> {
-    let networks = prop::sample::select(vec![
-        "0.0.0.0/0",
-        "::/0",
-        "192.0.2.0/24",
-        "128.0.0.0/1",
-        "2001:db8::/32",
-    ]);
+    let rules = vec((conditions(), any::<Index>()), 1..=MEMBERS);
     let choose = prop_oneof![
-        3 => Just(ChoosePlan::Weighted),
-        2 => Just(ChoosePlan::Failover),
-        1 => Just(ChoosePlan::Nearest),
-        1 => (vec(networks, MEMBERS), any::<Index>()).prop_map(|(networks, index)| ChoosePlan::Rules(networks, index)),
+        2 => Just(ChoosePlan::Weighted),
+        1 => Just(ChoosePlan::Failover),
+        2 => Just(ChoosePlan::Nearest),
+        2 => (rules, any::<Index>()).prop_map(|(rules, index)| ChoosePlan::Rules(rules, index)),
     ];
+    let bias = prop_oneof![3 => Just(1.0), 1 => prop::sample::select(vec![0.5, 0.8, 2.0])];
     (
         choose,
-        vec((any::<Index>(), weights()), 1..=MEMBERS),
+        vec((any::<Index>(), weights(), bias), 1..=MEMBERS),
         any::<bool>(),
         fallbacks(),
+        prop::option::weighted(0.3, points()),
     )
-        .prop_map(|(choose, members, sticky, fallback)| PolicyPlan {
+        .prop_map(|(choose, members, sticky, fallback, location)| PolicyPlan {
             choose,
             members,
             sticky,
             fallback,
+            location,
         })
 }
 
@@ -395,27 +422,27 @@ impl PolicyPlan {
     fn grow(self, forest: &mut Forest) {
         let weighted = matches!(self.choose, ChoosePlan::Weighted);
         let mut members = BTreeMap::new();
-        for (index, weight) in &self.members {
+        let nearest = matches!(self.choose, ChoosePlan::Nearest);
+        for (index, weight, bias) in &self.members {
             let node = index.get(&forest.steering.nodes);
-            members.insert(node.name.clone(), if weighted { *weight } else { 1 });
+            let facts = (if weighted { *weight } else { 1 }, if nearest { *bias } else { 1.0 });
+            members.insert(node.name.clone(), facts);
         }
         let words: Vec<String> = members
             .iter()
-            .map(|(name, weight)| format!("{name}*{weight}"))
+            .map(|(name, (weight, _))| format!("{name}*{weight}"))
             .collect();
         let choose = match self.choose {
             ChoosePlan::Weighted => Choose::Weighted,
             ChoosePlan::Failover => Choose::Failover,
             ChoosePlan::Nearest => Choose::Nearest,
-            ChoosePlan::Rules(networks, otherwise) => {
-                let rule = |(member, network): (usize, &str)| Rule {
-                    network: vec![network.parse().unwrap()],
-                    member,
-                    ..Rule::default()
+            ChoosePlan::Rules(rules, otherwise) => {
+                let rule = |(condition, member): (Condition, Index)| Rule {
+                    condition,
+                    member: member.index(words.len()),
                 };
-                let rules = std::iter::zip(0..words.len(), networks).map(rule).collect();
                 Choose::Rules(Rules {
-                    rules,
+                    rules: rules.into_iter().map(rule).collect(),
                     otherwise: otherwise.index(words.len()),
                 })
             }
@@ -426,6 +453,15 @@ impl PolicyPlan {
             &words.join(" "),
         );
         forest.node(id).sticky = weighted && self.sticky;
+        forest.node(id).location = self.location;
+        if let NodeKind::Policy(policy) = &mut forest.node(id).kind {
+            let biases = members.values().map(|(_, bias)| *bias);
+            policy
+                .members
+                .iter_mut()
+                .zip(biases)
+                .for_each(|(member, bias)| member.bias = bias);
+        }
         self.fallback.settle(forest, id);
     }
 }

@@ -6,6 +6,7 @@ use windrose::answer::{ResponseBuffer, answer};
 use windrose::health::Verdicts;
 use windrose::image::{Image, Options, Serving};
 use windrose::policy::model::{Fallback, Steering};
+use windrose::policy::tree::Forest;
 use windrose::wire::code::RecordType;
 use windrose::zone::lookup::Lookup;
 use windrose::zone::model::Zone;
@@ -18,7 +19,7 @@ fn ask(zones: &[Zone], steering: Steering, bytes: &[u8]) -> Message {
         client_subnet: true,
         ..Options::default()
     };
-    let image = Image::compile(zones, &[], steering, options, [1, 2]);
+    let image = Image::compile(zones, &[], Forest::without_databases(steering), options, [1, 2]);
     let serving = Serving::new(Arc::new(image), &Verdicts::default());
     let mut response = ResponseBuffer::with_capacity(1232);
     answer(&request(bytes, 0), &serving, &mut response);

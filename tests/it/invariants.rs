@@ -5,8 +5,10 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 use windrose::health::Verdict;
-use windrose::policy::decide::{Decision, Grounds, addresses, decide, grounds, has_family, scope_length, usable};
-use windrose::policy::model::{Answers, Choose, Fallback, NodeId, NodeKind, Steering};
+use windrose::policy::decide::{
+    Decision, Grounds, addresses, applies, decide, distance, grounds, has_family, scope_length, usable,
+};
+use windrose::policy::model::{Answers, Choose, Fallback, Member, NodeId, NodeKind, Steering};
 use windrose::policy::{Client, Family};
 
 use crate::forests::{FAMILIES, Scene, all_addresses, as_pool, distribution, pool_of, scenes};
@@ -168,14 +170,30 @@ proptest! {
                 pools.into_iter().map(|(pool, share)| (pool, (share * 1e9).round() as i64)).collect()
             };
             match (&policy.choose, usable(root)) {
-                (Choose::Failover | Choose::Nearest, true) => {
+                (Choose::Failover, true) => {
                     assert_eq!(pools(root), pools(members().find(|member| usable(*member)).unwrap()));
+                }
+                (Choose::Nearest, true) => {
+                    let far = |member: &&Member| match client.whereabouts.coordinates {
+                        Some(client) => distance(&scene.steering, member, client),
+                        None => 0.0,
+                    };
+                    let usable = policy.members.iter().filter(|member| usable(member.node));
+                    let nearest = usable.min_by(|a, b| far(a).total_cmp(&far(b))).unwrap();
+                    assert_eq!(pools(root), pools(nearest.node));
                 }
                 (Choose::Failover | Choose::Nearest | Choose::Weighted, usable_root) => {
                     assert_eq!(usable_root, members().any(usable));
                 }
-                (Choose::Rules(rules), true) => assert_eq!(pools(root), pools(policy.members[rules.otherwise].node)),
-                (Choose::Rules(rules), false) => assert!(!usable(policy.members[rules.otherwise].node)),
+                (Choose::Rules(rules), usable_root) => {
+                    let matching = rules.rules.iter().filter(|rule| applies(&rule.condition, client));
+                    let mut tried = matching.map(|rule| rule.member).chain([rules.otherwise]);
+                    let serves = tried.find(|member| usable(policy.members[*member].node));
+                    assert_eq!(usable_root, serves.is_some());
+                    if let Some(member) = serves {
+                        assert_eq!(pools(root), pools(policy.members[member].node));
+                    }
+                }
             }
         });
     }
@@ -216,7 +234,7 @@ proptest! {
                 IpAddr::V6(address) => (address.to_bits() ^ inside(128)).to_be_bytes().into(),
             };
             let outcomes = all_outcomes(&scene, root, family, client);
-            assert_eq!(outcomes, all_outcomes(&scene, root, family, &Client { address: neighbour }));
+            assert_eq!(outcomes, all_outcomes(&scene, root, family, &scene.client(neighbour)));
             let said = |decision: &Decision| match decision {
                 Decision::NoFamily => 0,
                 Decision::Backends { scope, .. } | Decision::Host { scope, .. } | Decision::Servfail { scope } => *scope,

@@ -4,6 +4,7 @@
 
 mod allocation;
 mod allocations;
+mod atlases;
 mod cases;
 mod check_cases;
 mod daemon;

@@ -149,16 +149,21 @@ proptest! {
     fn loading_ends_well(case: Index, mutations in proptest::collection::vec((any::<Index>(), mutation()), 1..5)) {
         let mut files = case.get(&CASES).clone();
         for (file, mutation) in mutations {
-            if !files.is_empty() {
-                let file = file.index(files.len());
-                files[file].1 = mutation.apply(&files[file].1);
+            // Databases are no text: what becomes of damaged ones is held in `locations.rs`.
+            let texts = files.iter_mut().filter(|(name, _)| !name.ends_with(".mmdb"));
+            let mut texts: Vec<_> = texts.collect();
+            if !texts.is_empty() {
+                let at = file.index(texts.len());
+                let text = &mut texts[at].1;
+                *text = mutation.apply(text);
             }
         }
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("zones")).unwrap();
+        fs::create_dir(folder.path().join("geo")).unwrap();
         fs::write(folder.path().join("windrose.toml"), "").unwrap();
         for (name, text) in &files {
-            fs::write(folder.path().join(name), text).unwrap();
+            fs::write(folder.path().join(name), crate::atlases::octets_of(text)).unwrap();
         }
         let loaded = load(Some(&folder.path().join("windrose.toml")));
         places_are_in_range(&loaded)?;

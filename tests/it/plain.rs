@@ -4,10 +4,11 @@
 //! of the RFCs beside it. What is found, cut off, steered and said in EDNS is worked out here anew.
 
 use windrose::answer::Transport;
-use windrose::policy::Family;
+use windrose::geo::Whereabouts;
 use windrose::policy::client::Seen;
 use windrose::policy::decide::{Decision, addresses, decide, grounds};
 use windrose::policy::model::{Fallback, NodeId, NodeKind, Target};
+use windrose::policy::{Client, Family};
 use windrose::wire::code::RecordType;
 use windrose::wire::name::Name;
 use windrose::wire::response::Writer;
@@ -238,11 +239,20 @@ fn asker(world: &World, question: &Question, root: NodeId) -> (Family, Seen, boo
     (family, Seen::new(address), subnet.is_some())
 }
 
+/// Whoever it is, nothing is known of where it is.
+fn client(seen: Seen) -> Client {
+    Client {
+        address: seen.address,
+        whereabouts: Whereabouts::default(),
+        shared: 0,
+    }
+}
+
 fn decisions(world: &World, question: &Question, steer: &Steer) -> Vec<Decision> {
     let root = world.steering.by_name[&steer.root];
     let (family, seen, _) = asker(world, question, root);
     let (steering, verdicts, last) = (&world.steering, &world.verdicts, world.last.as_ref());
-    distribution(|chance| decide(steering, root, family, &seen.client, verdicts, last, chance))
+    distribution(|chance| decide(steering, root, family, &client(seen), verdicts, last, chance))
         .into_keys()
         .collect()
 }
@@ -314,7 +324,7 @@ fn steer(
                 &world.steering,
                 root,
                 family,
-                &seen.client,
+                &client(seen),
                 &world.verdicts,
                 world.last.as_ref(),
             )

@@ -8,7 +8,7 @@ use windrose::answer::{Request, Transport};
 use windrose::wire::code::RecordType;
 use windrose::wire::name::Name;
 
-use crate::forests::clients;
+use crate::atlases::addresses;
 use crate::worlds::{Labels, World, below, labels};
 
 /// A well-formed query, and how it comes.
@@ -108,7 +108,7 @@ pub(crate) fn questions() -> impl Strategy<Value = QuestionPlan> {
     let types: Vec<u16> = vec![
         1, 1, 1, 28, 28, 2, 5, 6, 12, 13, 15, 16, 16, 33, 43, 43, 64, 252, 255, 65280, 0, 41, 65535,
     ];
-    let address = || clients().prop_map(|client| client.address);
+    let address = addresses;
     let subnet = (address(), 0..=128_u8).prop_map(|(address, source)| match address {
         IpAddr::V4(_) => (address, source % 33),
         IpAddr::V6(_) => (address, source),

@@ -6,7 +6,9 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 use windrose::policy::alias::Chance;
-use windrose::policy::decide::{Decision, addresses, decide, depends_on_subnet, grounds, has_family};
+use windrose::policy::decide::{
+    Decision, addresses, decide, depends_on_location, depends_on_subnet, grounds, has_family,
+};
 use windrose::policy::model::{MEMBERS_MAX, NodeId, NodeKind, Steering, Target};
 use windrose::policy::trace::Silent;
 use windrose::policy::tree::{End, Forest, Tables};
@@ -46,7 +48,7 @@ fn compiled(
     seed: u64,
 ) -> Outcome {
     let mut chance = Chance::new(seed);
-    let end = forest.walk(tables, root, family, client.address, &mut chance, &mut Silent);
+    let end = forest.walk(tables, root, family, scene.key(client), &mut chance, &mut Silent);
     let End::Pool {
         pool, table, sticky, ..
     } = end
@@ -101,7 +103,7 @@ fn questions(steering: &Steering, scene: &Scene) -> Vec<(NodeId, Family, Client)
             .into_iter()
             .filter(|family| has_family(steering, root, *family))
         {
-            questions.extend(scene.clients.iter().map(|client| (root, family, *client)));
+            questions.extend(scene.clients.iter().map(|client| (root, family, client.clone())));
         }
     }
     questions
@@ -110,11 +112,15 @@ fn questions(steering: &Steering, scene: &Scene) -> Vec<(NodeId, Family, Client)
 proptest! {
     #[test]
     fn every_draw_is_one_of_the_oracles(scene in scenes(), seed: u64) {
-        let forest = Forest::new(scene.steering.clone());
+        let forest = Forest::new(scene.steering.clone(), scene.map.clone());
         let tables = tables_of(&forest, &scene);
         for root in scene.roots() {
             for family in FAMILIES {
                 prop_assert_eq!(forest.has_family(root, family), has_family(&scene.steering, root, family));
+                prop_assert_eq!(
+                    forest.depends_on_location(root, family),
+                    depends_on_location(&scene.steering, root, family)
+                );
                 prop_assert_eq!(
                     forest.depends_on_subnet(root, family),
                     depends_on_subnet(&scene.steering, root, family)
@@ -137,7 +143,7 @@ proptest! {
     #[test]
     fn draws_come_as_often_as_the_oracle_has_them(scene in scenes(), seed: u64) {
         const DRAWS: u32 = 4000;
-        let forest = Forest::new(scene.steering.clone());
+        let forest = Forest::new(scene.steering.clone(), scene.map.clone());
         let tables = tables_of(&forest, &scene);
         for (root, family, client) in questions(&scene.steering, &scene).into_iter().step_by(5).take(4) {
             let mut counts: BTreeMap<Outcome, u32> = BTreeMap::new();
@@ -150,7 +156,7 @@ proptest! {
                 let expected = probability * f64::from(DRAWS);
                 let got = f64::from(counts.get(&outcome).copied().unwrap_or(0));
                 // Six standard deviations, and what is rarer than a draw may well not come.
-                let bound = 6.0 * (expected * (1.0 - probability)).sqrt() + 3.0;
+                let bound = 6.0 * (expected * (1.0 - probability).max(0.0)).sqrt() + 3.0;
                 prop_assert!((got - expected).abs() <= bound, "{outcome:?}: {got} of {expected} expected");
             }
         }
