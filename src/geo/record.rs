@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::Whereabouts;
 use super::continents::continent_of;
@@ -59,47 +59,71 @@ impl Subdivision {
 /// More subdivisions than any country has levels: what comes after them is not read.
 const SUBDIVISIONS_MAX: usize = 8;
 
-/// Fields deeper than this hold nothing of ours.
-const DEPTH_MAX: u8 = 4;
+/// What a map of a record is about: it decides which of its fields mean something to us. All others are passed over unread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// The whole record.
+    Record,
+    /// A point.
+    Location,
+    /// A country or continent.
+    Code,
+    /// A list of subdivisions.
+    Subdivisions,
+    /// One of them.
+    Subdivision,
+    /// Names in several languages.
+    Names,
+    /// An autonomous system.
+    System,
+    /// Text or a number, and no map.
+    Word,
+}
 
-/// The fields that mean something to us; all others are passed over unread.
-const FIELDS: [&str; 35] = [
-    "location",
-    "latitude",
-    "longitude",
-    "lat",
-    "lon",
-    "lng",
-    "country",
-    "country_code",
-    "country_iso_code",
-    "iso_code",
-    "continent",
-    "continent_code",
-    "code",
-    "subdivisions",
-    "names",
-    "en",
-    "name",
-    "state",
-    "state1",
-    "state2",
-    "state_code",
-    "stateprov",
-    "region",
-    "region_code",
-    "region_name",
-    "subdivision",
-    "subdivision_1_iso_code",
-    "subdivision_1_name",
-    "subdivision_2_iso_code",
-    "subdivision_2_name",
-    "traits",
-    "autonomous_system_number",
-    "asn",
-    "as_number",
-    "number",
-];
+impl About {
+    /// The field of this name, and what it is about.
+    fn field(self, name: &str) -> Option<(&'static str, About)> {
+        use About::{Code, Location, Names, Record, Subdivision, Subdivisions, System, Word};
+        Some(match (self, name) {
+            (Record, "location") => ("location", Location),
+            (Record, "country") => ("country", Code),
+            (Record, "continent") => ("continent", Code),
+            (Record, "subdivisions") => ("subdivisions", Subdivisions),
+            (Record, "traits") => ("traits", System),
+            (Record, "asn") => ("asn", System),
+            (Record, "country_code") => ("country_code", Word),
+            (Record, "country_iso_code") => ("country_iso_code", Word),
+            (Record, "continent_code") => ("continent_code", Word),
+            (Record, "state") => ("state", Word),
+            (Record, "state1") => ("state1", Word),
+            (Record, "state2") => ("state2", Word),
+            (Record, "state_code") => ("state_code", Word),
+            (Record, "stateprov") => ("stateprov", Word),
+            (Record, "region") => ("region", Word),
+            (Record, "region_code") => ("region_code", Word),
+            (Record, "region_name") => ("region_name", Word),
+            (Record, "subdivision") => ("subdivision", Word),
+            (Record, "subdivision_1_iso_code") => ("subdivision_1_iso_code", Word),
+            (Record, "subdivision_1_name") => ("subdivision_1_name", Word),
+            (Record, "subdivision_2_iso_code") => ("subdivision_2_iso_code", Word),
+            (Record, "subdivision_2_name") => ("subdivision_2_name", Word),
+            (Record, "as_number") => ("as_number", Word),
+            (Record | Location, "latitude") => ("latitude", Word),
+            (Record | Location, "longitude") => ("longitude", Word),
+            (Record | Location, "lat") => ("lat", Word),
+            (Record | Location, "lon") => ("lon", Word),
+            (Record | Location, "lng") => ("lng", Word),
+            (Code | Subdivision, "iso_code") => ("iso_code", Word),
+            (Code, "code") => ("code", Word),
+            (Subdivision, "names") => ("names", Names),
+            (Subdivision, "name") => ("name", Word),
+            (Names, "en") => ("en", Word),
+            (Record | System, "autonomous_system_number") => ("autonomous_system_number", Word),
+            (System, "number") => ("number", Word),
+            _ => return None,
+        })
+    }
+}
 
 /// A value of a record, as far as it is of interest.
 #[derive(Debug, Default)]
@@ -246,25 +270,18 @@ impl Field<'_> {
 
 impl<'de> Deserialize<'de> for Field<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FieldVisitor { depth: 0 })
+        deserializer.deserialize_any(FieldVisitor(About::Record))
     }
 }
 
 /// Takes whatever comes.
 #[derive(Clone, Copy)]
-struct FieldVisitor {
-    depth: u8,
-}
+struct FieldVisitor(About);
 
-impl<'de> serde::de::DeserializeSeed<'de> for FieldVisitor {
+impl<'de> DeserializeSeed<'de> for FieldVisitor {
     type Value = Field<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        if self.depth > DEPTH_MAX {
-            return deserializer
-                .deserialize_ignored_any(IgnoredAny)
-                .map(|_| Field::default());
-        }
         deserializer.deserialize_any(self)
     }
 }
@@ -306,9 +323,8 @@ impl<'de> Visitor<'de> for FieldVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
         let mut list = Vec::new();
-        let inner = Self { depth: self.depth + 1 };
-        while list.len() < SUBDIVISIONS_MAX {
-            match items.next_element_seed(inner)? {
+        while self.0 == About::Subdivisions && list.len() < SUBDIVISIONS_MAX {
+            match items.next_element_seed(FieldVisitor(About::Subdivision))? {
                 Some(item) => list.push(item),
                 None => return Ok(Field(Content::List(list))),
             }
@@ -320,11 +336,8 @@ impl<'de> Visitor<'de> for FieldVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut fields = Vec::new();
         while let Some(key) = entries.next_key::<&'de str>()? {
-            match FIELDS.iter().find(|known| **known == key) {
-                Some(known) => {
-                    let value = entries.next_value_seed(Self { depth: self.depth + 1 })?;
-                    fields.push((*known, value));
-                }
+            match self.0.field(key) {
+                Some((known, about)) => fields.push((known, entries.next_value_seed(FieldVisitor(about))?)),
                 None => {
                     entries.next_value::<IgnoredAny>()?;
                 }
