@@ -11,7 +11,7 @@ mod write;
 use std::net::IpAddr;
 
 use crate::image::Serving;
-use crate::image::lookup::Found;
+use crate::image::lookup::{Case, Found};
 use crate::policy::trace::{Ear, Silent};
 use crate::wire::code::Rcode;
 use crate::wire::query::{self, NameKey, Parsed};
@@ -82,6 +82,21 @@ pub fn answer_telling(
 #[inline]
 pub fn parse(bytes: &[u8], key: &NameKey) -> Parsed {
     query::parse(bytes, key)
+}
+
+/// The address whose location the answer depends on, if it depends on one: what the map of clients will be asked for.
+#[inline]
+pub fn located_client(parsed: &Parsed, located: &Located, request: &Request<'_>, serving: &Serving) -> Option<IpAddr> {
+    let Located::Found(Found {
+        case: Case::Entry(entry),
+        ..
+    }) = located
+    else {
+        return None;
+    };
+    let image = &*serving.image;
+    let steered_by = image.steers.get(image.entries[*entry as usize].steer as usize)?;
+    steer::located_client(parsed, request, steered_by, image.options.client_subnet)
 }
 
 /// The second stage: whether it can be answered, and where the answer is.

@@ -1,5 +1,7 @@
 //! Records of a steered owner: the walk of the policy tree, and what its end hands out.
 
+use std::net::IpAddr;
+
 use super::Request;
 use crate::image::{Serving, SteeredBy};
 use crate::policy::Family;
@@ -12,6 +14,7 @@ use crate::policy::trace::Ear;
 use crate::policy::tree::End;
 use crate::wire::code::{RecordType, class};
 use crate::wire::edns::Subnet;
+use crate::wire::query::Parsed;
 
 /// What a decision needs of a query.
 pub(super) struct Asked {
@@ -43,6 +46,33 @@ pub(super) enum Steered {
     TooLong,
 }
 
+/// The address whose location decides, if any does.
+#[inline]
+pub(super) fn located_client(
+    parsed: &Parsed,
+    request: &Request<'_>,
+    steered_by: &SteeredBy,
+    client_subnet: bool,
+) -> Option<IpAddr> {
+    let family = steered_by.deciding_family(family(parsed.qtype));
+    if !steered_by.by_location[family as usize] {
+        return None;
+    }
+    let subnet = parsed.edns.and_then(|edns| edns.subnet).filter(|_| client_subnet);
+    let client = subnet.and_then(|subnet| subnet.client());
+    Some(Seen::new(client.unwrap_or(request.source)).address)
+}
+
+/// The family of addresses that a type asks for.
+#[inline]
+fn family(qtype: RecordType) -> Option<Family> {
+    match qtype {
+        RecordType::A => Some(Family::Ipv4),
+        RecordType::AAAA => Some(Family::Ipv6),
+        _ => None,
+    }
+}
+
 impl Asked {
     /// RFC 7871 7.2.1: the client is the option's address; with a source prefix length of 0 it is the resolver that asks.
     #[inline]
@@ -53,11 +83,7 @@ impl Asked {
         steered_by: &SteeredBy,
         clients: &ClientMap,
     ) -> Self {
-        let family = match qtype {
-            RecordType::A => Some(Family::Ipv4),
-            RecordType::AAAA => Some(Family::Ipv6),
-            _ => None,
-        };
+        let family = family(qtype);
         let client = subnet.and_then(|subnet| subnet.client());
         let seen = Seen::new(client.unwrap_or(request.source));
         let placed = match steered_by.by_location[steered_by.deciding_family(family) as usize] {

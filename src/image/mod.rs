@@ -7,6 +7,7 @@ pub mod onward;
 pub mod prefetch;
 pub mod tail;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::health::Verdicts;
@@ -59,6 +60,21 @@ impl Image {
     pub fn prefetch_entries(&self, hash: u64) {
         if let Some(owner) = self.names.probable_owner(hash) {
             prefetch::prefetch(&self.entries, owner.entries as usize);
+        }
+    }
+
+    /// Asks for what the map of clients reads first of an address.
+    #[inline(always)]
+    pub fn prefetch_client(&self, address: IpAddr) {
+        let (entries, entry) = self.forest.clients.first_load(address);
+        prefetch::prefetch(entries, entry);
+    }
+
+    /// Asks for what it reads next.
+    #[inline(always)]
+    pub fn prefetch_client_node(&self, address: IpAddr) {
+        if let Some((nodes, node)) = self.forest.clients.second_load(address) {
+            prefetch::prefetch(nodes, node);
         }
     }
 

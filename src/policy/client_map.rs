@@ -13,7 +13,7 @@ use crate::geo::Whereabouts;
 use crate::geo::coordinates::Coordinates;
 use crate::geo::mmdb::{Database, Error, Network};
 use crate::geo::overlay::{Range, Source, nested, overlay};
-use crate::geo::prefix_map::{PrefixMap, Runs, Shared};
+use crate::geo::prefix_map::{Node, PrefixMap, Runs, Shared};
 use crate::geo::record::{Place, Subdivision};
 
 /// Addresses, and their classes.
@@ -103,10 +103,22 @@ impl ClientMap {
         }
     }
 
-    /// The map of a family.
+    /// What is read first to place an address, to ask for that memory early.
     #[inline]
-    pub fn of_family(&self, is_ipv4: bool) -> &PrefixMap {
-        if is_ipv4 { &self.ipv4 } else { &self.ipv6 }
+    pub fn first_load(&self, address: IpAddr) -> (&[u32], usize) {
+        match address {
+            IpAddr::V4(address) => self.ipv4.first_load(address.to_bits()),
+            IpAddr::V6(address) => self.ipv6.first_load(address.to_bits()),
+        }
+    }
+
+    /// What is read next, if anything is.
+    #[inline]
+    pub fn second_load(&self, address: IpAddr) -> Option<(&[Node], usize)> {
+        match address {
+            IpAddr::V4(address) => self.ipv4.second_load(address.to_bits()),
+            IpAddr::V6(address) => self.ipv6.second_load(address.to_bits()),
+        }
     }
 
     /// How much memory it takes, in octets.

@@ -4,7 +4,7 @@
 //! waits of up to 32 queries overlap. What comes out is what [`crate::answer::answer`] would have written.
 
 use std::io::{self, ErrorKind};
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,6 +61,7 @@ struct Worker {
 struct Stages {
     parsed: [Parsed; BATCH],
     located: [Located; BATCH],
+    clients: [Option<IpAddr>; BATCH],
     outcomes: [Outcome; BATCH],
     responses: Vec<ResponseBuffer>,
 }
@@ -70,6 +71,7 @@ impl Worker {
         let stages = Stages {
             parsed: [Parsed::empty(Kind::Drop); BATCH],
             located: [Located::Refused(Refusal::Drop); BATCH],
+            clients: [None; BATCH],
             outcomes: [Outcome::Dropped; BATCH],
             responses: (0..BATCH)
                 .map(|_| ResponseBuffer::with_capacity(usize::from(UDP_SIZE)))
@@ -175,11 +177,20 @@ impl Stages {
         for parsed in &*parsed {
             image.prefetch_entries(parsed.hash);
         }
-        for (index, (parsed, located)) in parsed.iter().zip(&mut *located).enumerate() {
-            *located = answer::locate(parsed, &request(batch, index, random), serving);
+        let clients = &mut self.clients[..count];
+        for (index, ((parsed, located), client)) in parsed.iter().zip(&mut *located).zip(&mut *clients).enumerate() {
+            let request = request(batch, index, random);
+            *located = answer::locate(parsed, &request, serving);
             if let Located::Found(found) = located {
                 image.prefetch_tail(found);
             }
+            *client = answer::located_client(parsed, located, &request, serving);
+            if let Some(client) = client {
+                image.prefetch_client(*client);
+            }
+        }
+        for client in clients.iter().flatten() {
+            image.prefetch_client_node(*client);
         }
         let stages = parsed
             .iter()
