@@ -88,8 +88,7 @@ pub(super) fn run(
             .unwrap_or(Ipv4Addr::LOCALHOST.into()),
         random: args.random.unwrap_or_else(|| fastrand::u64(..)),
     };
-    let mut loaded = loaded;
-    let databases = std::mem::take(&mut loaded.databases);
+    let (databases, _) = load::load_databases(config.as_deref());
     let serving = build(loaded);
     let sighting = match databases.look_up(deciding_address(&question, &serving)) {
         Ok(sighting) => sighting,

@@ -4,6 +4,7 @@
 
 pub mod continents;
 pub mod coordinates;
+pub mod extract;
 pub mod lookup;
 pub mod mmdb;
 pub mod overlay;

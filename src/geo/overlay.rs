@@ -50,40 +50,33 @@ pub fn aligned(address: IpAddr) -> u128 {
     }
 }
 
-/// Ranges in the order of addresses that do not overlap, and what is said of each.
-pub type Source<'s, T, E> = Box<dyn Iterator<Item = Result<(Range, T), E>> + 's>;
+/// Ranges in the order of addresses that do not overlap, each with a number above 0.
+pub type Source<'s> = Box<dyn Iterator<Item = (Range, u32)> + 's>;
 
-/// Calls `emit` for ranges that together are all addresses, in order, with what each source says there.
-pub fn overlay<T: Clone, E>(
-    mut sources: Vec<Source<'_, T, E>>,
-    mut emit: impl FnMut(Range, &[Option<T>]) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut current = Vec::with_capacity(sources.len());
-    for source in &mut sources {
-        current.push(source.next().transpose()?);
-    }
-    let mut said = vec![None; sources.len()];
+/// Calls `emit` for ranges that together are all addresses, in order, with the number that each source has there; 0 where it has none.
+pub fn overlay(mut sources: Vec<Source<'_>>, mut emit: impl FnMut(Range, &[u32])) {
+    let mut current: Vec<Option<(Range, u32)>> = sources.iter_mut().map(Iterator::next).collect();
+    let mut numbers = vec![0; sources.len()];
     let mut first = 0;
     loop {
         let mut last = u128::MAX;
-        for (said, current) in said.iter_mut().zip(&current) {
-            *said = None;
+        for (number, current) in numbers.iter_mut().zip(&current) {
+            *number = 0;
             match current {
-                Some((range, what)) if range.first <= first => {
-                    *said = Some(what.clone());
+                Some((range, own)) if range.first <= first => {
+                    *number = *own;
                     last = last.min(range.last);
                 }
                 Some((range, _)) => last = last.min(range.first - 1),
                 None => {}
             }
         }
-        emit(Range { first, last }, &said)?;
-        let Some(next) = last.checked_add(1) else { return Ok(()) };
+        emit(Range { first, last }, &numbers);
+        let Some(next) = last.checked_add(1) else { return };
         first = next;
         for (source, current) in sources.iter_mut().zip(&mut current) {
-            // A damaged file may give ranges that go back: those are passed over.
-            while current.as_ref().is_some_and(|(range, _)| range.last < first) {
-                *current = source.next().transpose()?;
+            while current.is_some_and(|(range, _)| range.last < first) {
+                *current = source.next();
             }
         }
     }
@@ -125,54 +118,42 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn source<'s>(ranges: &'s [(u128, u128, u32)]) -> Source<'s, u32, ()> {
-        Box::new(ranges.iter().map(|(first, last, number)| {
-            Ok((
-                Range {
-                    first: *first,
-                    last: *last,
-                },
-                *number,
-            ))
-        }))
+    fn source(ranges: &[(u128, u128, u32)]) -> Source<'_> {
+        let range = |(first, last, number): &(u128, u128, u32)| {
+            let (first, last) = (*first, *last);
+            (Range { first, last }, *number)
+        };
+        Box::new(ranges.iter().map(range))
     }
 
-    fn told(sources: Vec<Source<'_, u32, ()>>) -> Vec<(Range, Vec<Option<u32>>)> {
+    fn told(sources: Vec<Source<'_>>) -> Vec<(u128, u128, Vec<u32>)> {
         let mut told = Vec::new();
-        let emit = |range, said: &[Option<u32>]| {
-            told.push((range, said.to_vec()));
-            Ok(())
-        };
-        overlay(sources, emit).unwrap();
+        overlay(sources, |range, numbers| {
+            told.push((range.first, range.last, numbers.to_vec()))
+        });
         told
     }
 
     #[test]
     fn every_address_is_told_once_with_what_each_source_says() {
-        let told = told(vec![source(&[(2, 5, 1), (6, 9, 2)]), source(&[(4, 7, 3)])]);
-        let told: Vec<_> = told
-            .into_iter()
-            .map(|(range, said)| (range.first, range.last, said))
-            .collect();
         let expected = [
-            (0, 1, vec![None, None]),
-            (2, 3, vec![Some(1), None]),
-            (4, 5, vec![Some(1), Some(3)]),
-            (6, 7, vec![Some(2), Some(3)]),
-            (8, 9, vec![Some(2), None]),
-            (10, u128::MAX, vec![None, None]),
+            (0, 1, vec![0, 0]),
+            (2, 3, vec![1, 0]),
+            (4, 5, vec![1, 3]),
+            (6, 7, vec![2, 3]),
+            (8, 9, vec![2, 0]),
+            (10, u128::MAX, vec![0, 0]),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(
+            told(vec![source(&[(2, 5, 1), (6, 9, 2)]), source(&[(4, 7, 3)])]),
+            expected
+        );
     }
 
     #[test]
     fn ranges_to_either_end_and_none_at_all() {
-        assert_eq!(told(vec![]), [(Range::ALL, vec![])]);
-        assert_eq!(told(vec![source(&[(0, u128::MAX, 7)])]), [(Range::ALL, vec![Some(7)])]);
-        // Ranges that go back are passed over.
-        assert_eq!(told(vec![source(&[(5, u128::MAX, 7), (1, 3, 8)])]).len(), 2);
-        let failing: Source<'_, u32, &str> = Box::new([Err("damaged")].into_iter());
-        assert_eq!(overlay(vec![failing], |_, _| Ok(())), Err("damaged"));
+        assert_eq!(told(vec![]), [(0, u128::MAX, vec![])]);
+        assert_eq!(told(vec![source(&[(0, u128::MAX, 7)])]), [(0, u128::MAX, vec![7])]);
     }
 
     #[test]

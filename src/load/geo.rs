@@ -1,17 +1,18 @@
-//! Location databases: read into memory, compiled to the map of clients, and let go. What a load has compiled serves the next one too, as long
-//! as the files are the same and the same is asked of them.
+//! Location databases: read into memory, packed, compiled to the map of clients, and let go. What one load has read and compiled serves the
+//! next one too: a file is read again only when it has changed, and the map is made anew only when a file, or what is asked, has.
 
 use std::fs::{self, Metadata};
-use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::diagnostic::Diagnostic;
+use crate::geo::extract::Extract;
 use crate::geo::lookup::{self, Sighting};
 use crate::geo::mmdb::{Database, Error};
-use crate::policy::client_map::{Broken, ClientMap, Holds, Known};
+use crate::policy::client_map::{ClientMap, Known};
 use crate::policy::questions::{Questions, SITES_MAX};
 use crate::spec::settings::SettingsSpec;
 use crate::spec::{Faults, Span};
@@ -23,8 +24,8 @@ pub struct Locations {
     pub map: Arc<ClientMap>,
     /// What the databases know of what was asked.
     pub known: Arc<Known>,
-    /// The files, as they were.
-    files: Vec<Stamp>,
+    places: Vec<Source>,
+    asns: Vec<Source>,
 }
 
 impl Default for Locations {
@@ -32,30 +33,18 @@ impl Default for Locations {
         Self {
             map: Arc::new(ClientMap::without_databases(&Questions::default())),
             known: Arc::default(),
-            files: Vec::new(),
+            places: Vec::new(),
+            asns: Vec::new(),
         }
     }
 }
 
-/// The databases themselves, for as long as they are in memory.
-#[derive(Debug, Default)]
-pub struct Databases {
-    /// Those with places, in order of preference.
-    pub places: Vec<Database>,
-    /// Those with AS numbers.
-    pub asns: Vec<Database>,
-}
-
-impl Databases {
-    /// What they know of an address.
-    pub fn look_up(&self, address: std::net::IpAddr) -> Result<Sighting, Error> {
-        lookup::look_up(&self.places, &self.asns, address)
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.places.is_empty() && self.asns.is_empty()
-    }
+/// A database that was read.
+#[derive(Debug, Clone)]
+struct Source {
+    stamp: Stamp,
+    /// What is in it; nothing if nobody has asked for that yet.
+    extract: Option<Arc<Extract>>,
 }
 
 /// A version of a file. A file that is written anew has another one, though its length may be the same.
@@ -80,6 +69,25 @@ impl Stamp {
     }
 }
 
+/// The databases themselves, for lookups of single addresses.
+#[derive(Debug, Default)]
+pub struct Databases {
+    places: Vec<Database>,
+    asns: Vec<Database>,
+}
+
+impl Databases {
+    /// What they know of an address.
+    pub fn look_up(&self, address: IpAddr) -> Result<Sighting, Error> {
+        lookup::look_up(&self.places, &self.asns, address)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty() && self.asns.is_empty()
+    }
+}
+
 /// A database that the settings name.
 struct Named {
     path: PathBuf,
@@ -89,13 +97,84 @@ struct Named {
     span: Option<Span>,
 }
 
+/// What a database is named for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Places,
+    Asns,
+}
+
 impl Named {
-    fn fault(&self, faults: &Faults, message: String) -> Diagnostic {
+    fn tell(&self, message: &str, hint: Option<&str>, faults: &mut Faults) {
         let message = format!("the database {}: {message}", self.path.display());
-        match &self.span {
+        let fault = match &self.span {
             Some(span) => Diagnostic::error(faults.source(), span.clone(), message),
             None => Diagnostic::file(&self.path, message),
+        };
+        faults.push(match hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        });
+    }
+
+    fn open(&self, faults: &mut Faults) -> Option<Database> {
+        let read = fs::read(&self.path).map_err(|error| format!("cannot be read: {error}"));
+        match read.and_then(|octets| Database::open(&self.name, octets).map_err(|error| error.to_string())) {
+            Ok(database) => Some(database),
+            Err(message) => {
+                self.tell(&message, None, faults);
+                None
+            }
         }
+    }
+
+    /// What is in it, if that is asked; from `before` if it is the same file as then.
+    fn read(&self, kind: Kind, is_asked: bool, before: &[Source], faults: &mut Faults) -> Option<Source> {
+        let metadata = match fs::metadata(&self.path) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                self.tell(&format!("cannot be read: {error}"), None, faults);
+                return None;
+            }
+        };
+        let stamp = Stamp::new(&self.path, &metadata);
+        let is_known = |source: &&Source| source.stamp == stamp && (source.extract.is_some() || !is_asked);
+        if let Some(source) = before.iter().find(is_known) {
+            return Some(source.clone());
+        }
+        let database = self.open(faults)?;
+        if !is_asked {
+            return Some(Source { stamp, extract: None });
+        }
+        let extract = match Extract::of(&database) {
+            Ok(extract) => extract,
+            Err(error) => {
+                self.tell(&error.to_string(), None, faults);
+                return None;
+            }
+        };
+        let holds = extract.holds;
+        let (fits, lacks, hint) = match kind {
+            Kind::Places => (
+                holds.coordinates || holds.places,
+                "neither points nor countries",
+                holds.asns.then_some("it has AS numbers: name it under `asn`"),
+            ),
+            Kind::Asns => (
+                holds.asns,
+                "no AS numbers",
+                holds.places.then_some("it has places: name it under `city`"),
+            ),
+        };
+        if !fits {
+            let message = format!("there are {lacks} in it (its type is `{}`)", database.kind());
+            self.tell(&message, hint, faults);
+            return None;
+        }
+        Some(Source {
+            stamp,
+            extract: Some(Arc::new(extract)),
+        })
     }
 }
 
@@ -121,45 +200,25 @@ fn named(spec: &SettingsSpec, settings: &Settings) -> [Vec<Named>; 2] {
     })
 }
 
-/// Reads the databases; `needed` says whether those with places, and those with AS numbers, are to be kept.
-fn open(named: &[Vec<Named>; 2], faults: &mut Faults) -> Databases {
-    let mut databases = named.iter().map(|list| {
-        let mut opened = Vec::new();
-        for database in list {
-            let read = fs::read(&database.path).map_err(|error| cannot_be_read(&error));
-            match read.and_then(|octets| Database::open(&database.name, octets).map_err(|error| error.to_string())) {
-                Ok(database) => opened.push(database),
-                Err(message) => {
-                    let fault = database.fault(faults, message);
-                    faults.push(fault);
-                }
-            }
-        }
-        opened
-    });
-    Databases {
-        places: databases.next().unwrap_or_default(),
-        asns: databases.next().unwrap_or_default(),
-    }
-}
-
-fn cannot_be_read(error: &io::Error) -> String {
-    format!("cannot be read: {error}")
-}
-
 /// The databases alone, for lookups.
 pub(super) fn databases(spec: &SettingsSpec, settings: &Settings, faults: &mut Faults) -> Databases {
-    open(&named(spec, settings), faults)
+    let [places, asns] = named(spec, settings).map(|named| {
+        named
+            .iter()
+            .filter_map(|database| database.open(faults))
+            .collect::<Vec<_>>()
+    });
+    Databases { places, asns }
 }
 
-/// The map for these questions. `before` is what the load before this one has compiled. `None` if there is a fault.
+/// The map for these questions. `before` is what the load before this one has left. `None` if there is a fault.
 pub(super) fn locate(
     spec: &SettingsSpec,
     settings: &Settings,
     questions: &Questions,
     before: Option<&Locations>,
     faults: &mut Faults,
-) -> Option<(Locations, Databases)> {
+) -> Option<Locations> {
     let errors = faults.errors();
     if questions.sites() > SITES_MAX {
         let message = format!(
@@ -171,80 +230,49 @@ pub(super) fn locate(
         return None;
     }
     let named = named(spec, settings);
-    let mut files = Vec::new();
-    for database in named.iter().flatten() {
-        match fs::metadata(&database.path) {
-            Ok(metadata) => files.push(Stamp::new(&database.path, &metadata)),
-            Err(error) => {
-                let fault = database.fault(faults, cannot_be_read(&error));
-                faults.push(fault);
-            }
-        }
-    }
+    let [places, asns] = [
+        (
+            Kind::Places,
+            &named[0],
+            questions.ask_for_places(),
+            before.map_or(&[][..], |before| &before.places),
+        ),
+        (
+            Kind::Asns,
+            &named[1],
+            questions.ask_for_asns(),
+            before.map_or(&[][..], |before| &before.asns),
+        ),
+    ]
+    .map(|(kind, named, is_asked, before)| {
+        let read = |database: &Named| database.read(kind, is_asked, before, faults);
+        named.iter().filter_map(read).collect::<Vec<Source>>()
+    });
     if faults.errors() > errors {
         return None;
     }
-    if let Some(before) = before.filter(|before| before.files == files && before.map.questions == *questions) {
-        tell_what_is_missing(&named, questions, faults);
-        return Some((before.clone(), Databases::default()));
+    tell_what_is_missing(&named, questions, faults);
+    let stamps = |sources: &[Source]| sources.iter().map(|source| source.stamp.clone()).collect::<Vec<_>>();
+    let before = before.filter(|before| {
+        let same_files = stamps(&places) == stamps(&before.places) && stamps(&asns) == stamps(&before.asns);
+        same_files && before.map.questions == *questions
+    });
+    if let Some(before) = before {
+        return Some(before.clone());
     }
-    let databases = open(&named, faults);
-    if faults.errors() > errors {
-        return None;
-    }
-    // What nobody asks for is not walked through.
-    let asked = |databases: bool| if databases { usize::MAX } else { 0 };
-    let places = databases
-        .places
-        .get(..databases.places.len().min(asked(questions.ask_for_places())));
-    let asns = databases
-        .asns
-        .get(..databases.asns.len().min(asked(questions.ask_for_asns())));
-    let (places, asns) = (places.unwrap_or_default(), asns.unwrap_or_default());
-    match ClientMap::build(questions, places, asns) {
-        Ok((map, known)) => {
-            let (of_places, of_asns) = known.databases.split_at(places.len());
-            wrong_files(&named, of_places, of_asns, &databases, faults);
-            tell_what_is_missing(&named, questions, faults);
-            let locations = Locations {
-                map: Arc::new(map),
-                known: Arc::new(known),
-                files,
-            };
-            (faults.errors() == errors).then_some((locations, databases))
-        }
-        Err(Broken { database, error }) => {
-            let of_places = named[0].iter().take(places.len());
-            if let Some(database) = of_places.chain(&named[1]).nth(database) {
-                let fault = database.fault(faults, error.to_string());
-                faults.push(fault);
-            }
-            None
-        }
-    }
-}
-
-/// Tells the databases in which nothing is that they are named for.
-fn wrong_files(named: &[Vec<Named>; 2], places: &[Holds], asns: &[Holds], databases: &Databases, faults: &mut Faults) {
-    for ((named, holds), database) in named[0].iter().zip(places).zip(&databases.places) {
-        if !holds.coordinates && !holds.places {
-            let message = format!(
-                "there are neither points nor countries in it (its type is `{}`)",
-                database.kind()
-            );
-            let hint = holds.asns.then_some("it has AS numbers: name it under `asn`");
-            let fault = named.fault(faults, message);
-            faults.push(hint.map_or(fault.clone(), |hint| fault.hint(hint)));
-        }
-    }
-    for ((named, holds), database) in named[1].iter().zip(asns).zip(&databases.asns) {
-        if !holds.asns {
-            let message = format!("there are no AS numbers in it (its type is `{}`)", database.kind());
-            let hint = holds.places.then_some("it has places: name it under `city`");
-            let fault = named.fault(faults, message);
-            faults.push(hint.map_or(fault.clone(), |hint| fault.hint(hint)));
-        }
-    }
+    let extracts = |sources: &[Source]| {
+        sources
+            .iter()
+            .filter_map(|source| source.extract.clone())
+            .collect::<Vec<_>>()
+    };
+    let (map, known) = ClientMap::build(questions, &extracts(&places), &extracts(&asns));
+    Some(Locations {
+        map: Arc::new(map),
+        known: Arc::new(known),
+        places,
+        asns,
+    })
 }
 
 /// Tells what is asked for and in no database, once.

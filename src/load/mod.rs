@@ -42,8 +42,6 @@ pub struct Loaded {
     pub steering: Steering,
     /// Where clients are, as far as those ask.
     pub locations: Locations,
-    /// The location databases, unless they are the same as before and were not read again.
-    pub databases: Databases,
     /// The probes of the same, by full name.
     pub probes: Probes,
     /// Every fault of every file, errors and warnings: windrose.toml first, then the zones in the order of their files' names; in
@@ -133,9 +131,9 @@ pub fn load_again(config: Option<&Path>, before: Option<&Locations>) -> Loaded {
             .first_mut()
             .and_then(|shared| geo::locate(&config.spec, &loaded.settings, &questions, before, shared.faults));
         match located {
-            Some((locations, databases)) => {
+            Some(locations) => {
                 checked.tell_unsatisfied(&mut scopes, &questions, &locations.known);
-                (loaded.locations, loaded.databases) = (locations, databases);
+                loaded.locations = locations;
             }
             None => {
                 loaded.unusable = true;

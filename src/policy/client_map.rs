@@ -4,14 +4,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::classes::{Bits, Classes, Interner, Order};
 use super::questions::Questions;
-use crate::geo::Whereabouts;
-use crate::geo::coordinates::Coordinates;
-use crate::geo::mmdb::{Database, Error, Network};
+use crate::geo::extract::{Extract, Fact};
 use crate::geo::overlay::{Range, Source, nested, overlay};
 use crate::geo::prefix_map::{Node, PrefixMap, Runs, Shared};
 use crate::geo::record::{Place, Subdivision};
@@ -36,57 +35,32 @@ pub struct Placed {
     pub length: u8,
 }
 
-/// What the databases know that was asked for.
+/// What the databases know of what was asked for.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// By database, those of places before those of AS numbers.
-    pub databases: Vec<Holds>,
     /// Every country in them.
     pub countries: BTreeSet<String>,
-    /// Every subdivision in them: codes in upper case, and names.
+    /// Every subdivision in them: codes in upper case, names in lower case.
     pub subdivisions: BTreeSet<String>,
     /// Every continent in them.
     pub continents: BTreeSet<String>,
-    /// Every AS number in them.
+    /// Every AS number in them that some rule names.
     pub asns: BTreeSet<u32>,
     /// By place in [`Questions::conditions`]: whether it holds for some client.
     pub satisfied: Vec<bool>,
 }
 
-/// Which facts a database holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Holds {
-    /// Points.
-    pub coordinates: bool,
-    /// Countries, subdivisions, continents.
-    pub places: bool,
-    /// AS numbers.
-    pub asns: bool,
-}
-
-/// A database that could not be read to its end.
-#[derive(Debug)]
-pub struct Broken {
-    /// Which: those of places are counted before those of AS numbers.
-    pub database: usize,
-    /// What is wrong.
-    pub error: Error,
-}
-
 impl ClientMap {
     /// A map without databases: only the networks that rules name make a difference.
     pub fn without_databases(questions: &Questions) -> Self {
-        match Self::build(questions, &[], &[]) {
-            Ok((map, _)) => map,
-            Err(Broken { .. }) => unreachable!("there is no database"),
-        }
+        Self::build(questions, &[], &[]).0
     }
 
     /// Builds the map. Of `places`, and of `asns`, the first database that knows a fact of a client is believed.
-    pub fn build(questions: &Questions, places: &[Database], asns: &[Database]) -> Result<(Self, Known), Broken> {
+    pub fn build(questions: &Questions, places: &[Arc<Extract>], asns: &[Arc<Extract>]) -> (Self, Known) {
         let mut survey = Survey::new(questions, places, asns);
-        let runs = [survey.walk(true)?, survey.walk(false)?];
-        Ok(survey.finish(runs))
+        let runs = [survey.walk(true), survey.walk(false)];
+        survey.finish(runs)
     }
 
     /// The class of an address.
@@ -130,29 +104,22 @@ impl ClientMap {
 /// The building of a map.
 struct Survey<'a> {
     questions: &'a Questions,
-    databases: Vec<(&'a Database, Kind)>,
-    /// By database: what a record says, by where it is.
-    readings: Vec<HashMap<usize, Reading>>,
+    databases: Vec<&'a Extract>,
+    /// By database, and by number of a fact in it: what that means here.
+    readings: Vec<Vec<Reading>>,
     /// Every network that some rule names, each once.
     networks: Vec<IpNet>,
     interner: Interner,
     orders: Facts<Option<[u64; 2]>, Order>,
     places: Facts<Place, Bits>,
-    asns: Facts<Option<u32>, Bits>,
+    asns: Facts<u32, Bits>,
     within: Facts<Vec<u32>, Bits>,
     /// Classes, by the numbers of what makes them.
     classes: HashMap<[u32; 4], u32>,
     known: Known,
 }
 
-/// What a list of databases is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Places,
-    Asns,
-}
-
-/// What a record says, by number; 0 where it says nothing.
+/// What a fact means, by number; 0 where nothing is known.
 #[derive(Debug, Clone, Copy, Default)]
 struct Reading {
     order: u32,
@@ -160,65 +127,82 @@ struct Reading {
     asn: u32,
 }
 
-/// What a source says of a range of addresses.
-#[derive(Clone)]
-enum Said<'d> {
-    /// The record of a database.
-    Record(Network<'d>),
-    /// The networks that it is in, by number.
-    Within(u32),
-}
-
 impl<'a> Survey<'a> {
-    fn new(questions: &'a Questions, places: &'a [Database], asns: &'a [Database]) -> Self {
-        let places = places.iter().map(|database| (database, Kind::Places));
-        let databases: Vec<_> = places
-            .chain(asns.iter().map(|database| (database, Kind::Asns)))
-            .collect();
+    fn new(questions: &'a Questions, places: &'a [Arc<Extract>], asns: &'a [Arc<Extract>]) -> Self {
         let networks = questions
             .conditions
             .iter()
             .flat_map(|condition| condition.network.iter().copied());
         let networks: BTreeSet<IpNet> = networks.collect();
         let interner = Interner::new(questions);
-        Self {
+        let mut survey = Self {
             orders: Facts::new(None, interner.nowhere()),
             places: Facts::new(Place::default(), place_bits(questions, &Place::default())),
-            asns: Facts::new(None, asn_bits(questions, None)),
+            asns: Facts::new(0, asn_bits(questions, 0)),
             within: Facts::new(Vec::new(), within_bits(questions, &[])),
             questions,
-            readings: vec![HashMap::new(); databases.len()],
-            known: Known {
-                databases: vec![Holds::default(); databases.len()],
-                ..Known::default()
-            },
-            databases,
+            readings: Vec::new(),
+            known: Known::default(),
+            databases: places.iter().chain(asns).map(Arc::as_ref).collect(),
             networks: networks.into_iter().collect(),
             interner,
             classes: HashMap::new(),
-        }
+        };
+        let of_places = places.iter().map(|database| survey.read_places(database));
+        let mut readings: Vec<_> = of_places.collect();
+        readings.extend(asns.iter().map(|database| survey.read_asns(database)));
+        survey.readings = readings;
+        survey
+    }
+
+    /// What the facts of a database with places mean.
+    fn read_places(&mut self, database: &Extract) -> Vec<Reading> {
+        let place = |place: &Place| {
+            self.places.number(place.clone(), |place| {
+                self.known.note(place);
+                place_bits(self.questions, place)
+            })
+        };
+        let places: Vec<u32> = database.places.iter().map(place).collect();
+        let reading = |fact: &Fact| {
+            let point = fact
+                .coordinates
+                .map(|at| [at.latitude.to_bits(), at.longitude.to_bits()]);
+            let order = |_: &Option<[u64; 2]>| match fact.coordinates {
+                Some(coordinates) => self.interner.order(coordinates),
+                None => self.interner.nowhere(),
+            };
+            Reading {
+                order: self.orders.number(point, order),
+                place: places.get(fact.place as usize).copied().unwrap_or_default(),
+                asn: 0,
+            }
+        };
+        database.facts.iter().map(reading).collect()
+    }
+
+    /// What the facts of a database with AS numbers mean.
+    fn read_asns(&mut self, database: &Extract) -> Vec<Reading> {
+        let reading = |fact: &Fact| Reading {
+            asn: self.asns.number(fact.asn, |asn| {
+                self.known.asns.extend((*asn != 0).then_some(*asn));
+                asn_bits(self.questions, *asn)
+            }),
+            ..Reading::default()
+        };
+        database.facts.iter().map(reading).collect()
     }
 
     /// The classes of all addresses of a family.
-    fn walk(&mut self, is_ipv4: bool) -> Result<Runs, Broken> {
-        let mut sources: Vec<Source<'a, Said<'a>, Broken>> = Vec::new();
-        for (at, (database, _)) in self.databases.iter().enumerate() {
-            let said = move |network: Result<Network<'a>, Error>| {
-                let network = network.map_err(|error| Broken { database: at, error })?;
-                Ok((network.range, Said::Record(network)))
-            };
-            sources.push(Box::new(database.networks(is_ipv4).map(said)));
+    fn walk(&mut self, is_ipv4: bool) -> Runs {
+        let mut sources: Vec<Source<'_>> = Vec::new();
+        for database in &self.databases {
+            sources.push(Box::new(database.ranges(is_ipv4)));
         }
-        let ranges = self.ranges(is_ipv4).into_iter();
-        sources.push(Box::new(
-            ranges.map(|(range, number)| Ok((range, Said::Within(number)))),
-        ));
+        sources.push(Box::new(self.ranges(is_ipv4).into_iter()));
         let mut runs = Runs::default();
-        overlay(sources, |range, said| {
-            runs.push(range.first, self.class(said)?);
-            Ok(())
-        })?;
-        Ok(runs)
+        overlay(sources, |range, numbers| runs.push(range.first, self.class(numbers)));
+        runs
     }
 
     /// The ranges that the networks of a family make, with the numbers of those that they are in.
@@ -240,25 +224,21 @@ impl<'a> Survey<'a> {
         nested(&networks).into_iter().map(number).collect()
     }
 
-    /// The class of addresses of which this is said. Of each fact the first that knows it is believed.
-    fn class(&mut self, said: &[Option<Said<'_>>]) -> Result<u32, Broken> {
-        let (mut known, mut within) = (Reading::default(), 0);
-        for (at, said) in said.iter().enumerate() {
-            match said {
-                None => {}
-                Some(Said::Within(number)) => within = *number,
-                Some(Said::Record(network)) => {
-                    let reading = self.reading(at, network)?;
-                    let first = |own: u32, next: u32| if own == 0 { next } else { own };
-                    known.order = first(known.order, reading.order);
-                    known.place = first(known.place, reading.place);
-                    known.asn = first(known.asn, reading.asn);
-                }
-            }
+    /// The class of addresses of which the databases have these facts, and which are in the networks of the last number. Of each fact the first
+    /// that knows it is believed.
+    fn class(&mut self, numbers: &[u32]) -> u32 {
+        let mut known = Reading::default();
+        for (readings, number) in self.readings.iter().zip(numbers) {
+            let reading = readings.get(*number as usize).copied().unwrap_or_default();
+            let first = |own: u32, next: u32| if own == 0 { next } else { own };
+            known.order = first(known.order, reading.order);
+            known.place = first(known.place, reading.place);
+            known.asn = first(known.asn, reading.asn);
         }
+        let within = numbers.last().copied().unwrap_or_default();
         let key = [known.order, known.place, known.asn, within];
         if let Some(class) = self.classes.get(&key) {
-            return Ok(*class);
+            return *class;
         }
         let bits = [
             self.places.value(known.place),
@@ -267,51 +247,7 @@ impl<'a> Survey<'a> {
         ];
         let class = self.interner.class(self.orders.value(known.order), &bits);
         self.classes.insert(key, class);
-        Ok(class)
-    }
-
-    /// What the record of a network says.
-    fn reading(&mut self, at: usize, network: &Network<'_>) -> Result<Reading, Broken> {
-        if let Some(reading) = self.readings[at].get(&network.record_at()) {
-            return Ok(*reading);
-        }
-        let whereabouts = network.whereabouts().map_err(|error| Broken { database: at, error })?;
-        let reading = self.read(at, whereabouts);
-        self.readings[at].insert(network.record_at(), reading);
-        Ok(reading)
-    }
-
-    fn read(&mut self, at: usize, whereabouts: Whereabouts) -> Reading {
-        let Whereabouts {
-            coordinates,
-            place,
-            asn,
-        } = whereabouts;
-        let holds = &mut self.known.databases[at];
-        holds.coordinates |= coordinates.is_some();
-        holds.places |= !place.is_unknown();
-        holds.asns |= asn.is_some();
-        if self.databases[at].1 == Kind::Asns {
-            self.known.asns.extend(asn);
-            let asn = self.asns.number(asn, |asn| asn_bits(self.questions, *asn));
-            return Reading {
-                asn,
-                ..Reading::default()
-            };
-        }
-        let key = coordinates.map(|Coordinates { latitude, longitude }| [latitude.to_bits(), longitude.to_bits()]);
-        let order = |_: &Option<[u64; 2]>| match coordinates {
-            Some(coordinates) => self.interner.order(coordinates),
-            None => self.interner.nowhere(),
-        };
-        Reading {
-            order: self.orders.number(key, order),
-            place: self.places.number(place, |place| {
-                self.known.note(place);
-                place_bits(self.questions, place)
-            }),
-            asn: 0,
-        }
+        class
     }
 
     fn finish(self, [ipv4, ipv6]: [Runs; 2]) -> (ClientMap, Known) {
@@ -363,7 +299,9 @@ fn place_bits(questions: &Questions, place: &Place) -> Bits {
     })
 }
 
-fn asn_bits(questions: &Questions, asn: Option<u32>) -> Bits {
+/// 0 is no number.
+fn asn_bits(questions: &Questions, asn: u32) -> Bits {
+    let asn = (asn != 0).then_some(asn);
     Bits::of(questions.conditions.len(), |at| questions.conditions[at].asn_holds(asn))
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use mmdb_writer::{IpVersion, Value, Writer};
@@ -10,6 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use windrose::geo::Whereabouts;
 use windrose::geo::coordinates::Coordinates;
+use windrose::geo::extract::Extract;
 use windrose::geo::mmdb::Database;
 use windrose::geo::record::{Place, Subdivision};
 use windrose::policy::model::Condition;
@@ -39,6 +41,13 @@ impl Atlas {
                 .map(|(at, file)| Database::open(format!("{name}-{at}"), file.octets()).unwrap())
                 .collect()
         })
+    }
+
+    /// The same, packed.
+    pub(crate) fn extracts(&self) -> [Vec<Arc<Extract>>; 2] {
+        let extract = |database: &Database| Arc::new(Extract::of(database).unwrap());
+        self.databases()
+            .map(|databases| databases.iter().map(extract).collect())
     }
 
     /// What is known of an address: of each fact the first file that has it.

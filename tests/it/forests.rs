@@ -271,8 +271,8 @@ pub(crate) fn scenes() -> impl Strategy<Value = Scene> {
             pools.into_iter().for_each(|plan| plan.grow(&mut forest));
             policies.into_iter().for_each(|plan| plan.grow(&mut forest));
             let last = last.map(|last| last.over(&forest));
-            let [places, asns] = atlas.databases();
-            let (map, _) = ClientMap::build(&Questions::of(&forest.steering).0, &places, &asns).unwrap();
+            let [places, asns] = atlas.extracts();
+            let (map, _) = ClientMap::build(&Questions::of(&forest.steering).0, &places, &asns);
             let mut scene = Scene {
                 verdicts: verdicts.over(&forest),
                 last,
