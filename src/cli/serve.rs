@@ -25,6 +25,7 @@ use crate::load::{self, Loaded};
 use crate::server::limit::Limits;
 use crate::server::listen::{self, Bound};
 use crate::server::stream::Streams;
+use crate::server::syscall::give_back_freed_memory;
 use crate::server::{Shared, udp};
 
 /// Threads for streams, signals and timers; UDP has its own.
@@ -75,6 +76,7 @@ fn serve(
     let before = Before::of(&loaded);
     // What takes long comes before the sockets: whoever finds them open is answered.
     let publisher = Arc::new(Publisher::new(build(loaded)));
+    give_back_freed_memory();
     let bound = listen::bind(&settings).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let ready = Ready {
         listening: bound.iter().map(|bound| bound.address).collect(),
@@ -206,7 +208,11 @@ async fn sweep(publisher: Arc<Publisher>) {
         ticks.tick().await;
         if publisher.has_retired() {
             let publisher = publisher.clone();
-            let _ = spawn_blocking(move || publisher.sweep()).await;
+            let _ = spawn_blocking(move || {
+                publisher.sweep();
+                give_back_freed_memory();
+            })
+            .await;
         }
     }
 }
