@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use ipnet::IpNet;
 use mmdb_writer::{IpVersion, Value, Writer};
@@ -82,7 +83,10 @@ impl File {
     pub(crate) fn octets(&self) -> Vec<u8> {
         let has_ipv6 = self.entries.keys().any(|network| matches!(network, IpNet::V6(_)));
         let version = if has_ipv6 { IpVersion::V6 } else { IpVersion::V4 };
-        let mut writer = Writer::builder("test").ip_version(version).build();
+        let mut writer = Writer::builder("Windrose-Test")
+            .ip_version(version)
+            .build_epoch(UNIX_EPOCH)
+            .build();
         let mut entries: Vec<_> = self.entries.iter().collect();
         entries.sort_by_key(|(network, _)| depth(network));
         for (network, whereabouts) in entries {

@@ -2,12 +2,13 @@
 //!
 //! Blocks marked `console` are run: a line that begins with `$` is a command, what follows it is what it prints. `cargo run
 //! --release --` stands for the binary at hand. Blocks marked `toml` say what they are: `zone`, a whole zone file; `settings`, a
-//! windrose.toml; `part`, tables of a zone file to which [`AROUND`] adds what they name; `later`, for what this version does not
-//! have.
+//! windrose.toml; `databases`, one that names the usual location databases; `part`, tables of a zone file to which [`AROUND`] adds what they
+//! name; `later`, for what this version does not have.
 
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
+use crate::atlases::octets_of;
 use crate::daemon::{self, Daemon};
 use crate::tidy::{files, top};
 
@@ -53,13 +54,13 @@ fn readme_commands_print_what_it_says() {
         eprintln!("SKIPPED: dig is missing, so the commands of README.md are not run");
         return;
     }
-    let zones = example_zones();
-    let daemon = Daemon::start(&as_str(&zones));
+    let files = example();
+    let daemon = Daemon::start(&as_str(&files));
     let mut commands = 0;
     for block in blocks("README.md").iter().filter(|block| block.words == ["console"]) {
         for part in block.text.split("$ ").skip(1) {
             let (command, prints) = part.split_once('\n').unwrap();
-            let got = output(command, &daemon, &zones);
+            let got = output(command, &daemon, &files);
             assert_eq!(got.trim_end(), prints.trim_end(), "{}: $ {command}", block.place);
             commands += 1;
         }
@@ -81,7 +82,7 @@ fn readme_says_how_to_run_the_tests() {
 fn example_zones_are_without_fault() {
     let zones = example_zones();
     assert!(zones.len() >= 5);
-    let ended = daemon::run(&as_str(&zones), &["check"]);
+    let ended = daemon::run(&as_str(&example()), &["check"]);
     assert!(
         ended.status.success() && ended.stderr.is_empty(),
         "{}{}",
@@ -109,6 +110,11 @@ fn blocks_of_toml_load() {
             Some("zone") => vec![zone],
             Some("settings") => vec![("windrose.toml", block.text.clone())],
             Some("part") => vec![(zone.0, with_what_it_names(&block.text))],
+            Some("databases") => {
+                let database = "mmdb nested\n203.0.113.0/24 country=DE asn=64496\n".to_owned();
+                let named = ["geo/city.mmdb", "geo/asn.mmdb"].map(|path| (path, database.clone()));
+                [vec![("windrose.toml", block.text.clone())], named.to_vec()].concat()
+            }
             Some("later") => continue,
             _ => panic!("{}: a block of TOML says what it is", block.place),
         };
@@ -137,7 +143,7 @@ fn architecture_names_tests_that_exist() {
 }
 
 /// What a command of README.md prints, with the daemon at hand in the place of the one that the reader started.
-fn output(command: &str, daemon: &Daemon, zones: &[(String, String)]) -> String {
+fn output(command: &str, daemon: &Daemon, example: &[(String, String)]) -> String {
     let Some(arguments) = command.strip_prefix("cargo run --release -- ") else {
         let command = command.replace("-p 5300", &format!("-p {}", daemon.address().port()));
         let done = Command::new("sh")
@@ -157,13 +163,37 @@ fn output(command: &str, daemon: &Daemon, zones: &[(String, String)]) -> String 
         return format!("{listening}{last}\n");
     }
     let arguments: Vec<&str> = arguments.split(' ').collect();
-    let ended = daemon::run(&as_str(zones), &arguments);
+    let ended = daemon::run(&as_str(example), &arguments);
     assert!(ended.status.success(), "{command}: {}", ended.stderr);
     ended.stdout
 }
 
 fn example_zones() -> Vec<(String, String)> {
     files("zones", "toml")
+}
+
+/// What a newcomer has: the example zones, their settings, and the location database that those name.
+fn example() -> Vec<(String, String)> {
+    let read = |path: &str| fs::read_to_string(top().join(path)).unwrap();
+    let settings = format!("{}\n{}", daemon::SETTINGS, read("windrose.toml"));
+    let mut files = example_zones();
+    files.push(("windrose.toml".into(), settings));
+    files.push(("geo/demo.mmdb".into(), read("geo/demo.txt")));
+    files
+}
+
+/// The database is made from the text beside it. `WINDROSE_BLESS=1` makes it anew.
+#[test]
+fn the_demo_database_is_that_of_its_text() {
+    let text = fs::read_to_string(top().join("geo/demo.txt")).unwrap();
+    let (octets, path) = (octets_of(&text), top().join("geo/demo.mmdb"));
+    if env::var("WINDROSE_BLESS").as_deref() == Ok("1") {
+        fs::write(&path, &octets).unwrap();
+    }
+    assert!(
+        fs::read(path).unwrap() == octets,
+        "geo/demo.mmdb is not that of geo/demo.txt"
+    );
 }
 
 fn as_str(files: &[(String, String)]) -> Vec<(&str, &str)> {

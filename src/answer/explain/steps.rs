@@ -219,7 +219,7 @@ impl Teller<'_> {
         let at = order.iter().position(|member| *member == chosen).unwrap_or(usize::MAX);
         let members = order.iter().enumerate();
         let members = members
-            .map(|(place, member)| self.member(policy, *member, place.cmp(&at)))
+            .map(|(place, member)| self.member(policy, *member, chosen, place.cmp(&at)))
             .collect();
         let mut node = self.node(kind, members);
         if let Choose::Rules(rules) = &policy.choose {
@@ -229,7 +229,7 @@ impl Teller<'_> {
     }
 
     /// `place` is where the member stands beside the one that was chosen, in the order in which they were tried.
-    fn member(&self, policy: &Policy, index: usize, place: Ordering) -> Candidate {
+    fn member(&self, policy: &Policy, index: usize, chosen: usize, place: Ordering) -> Candidate {
         let member = &policy.members[index];
         let weighted = matches!(policy.choose, Choose::Weighted);
         let usable = policy.members.iter().filter(|member| self.is_usable(member.node));
@@ -241,7 +241,13 @@ impl Teller<'_> {
         } else if weighted {
             weighed(place.is_eq(), member.weight, total, self.how)
         } else {
-            in_order(&policy.choose, self.how, place).to_owned()
+            let client = self.asker.client.whereabouts.coordinates;
+            let far = |member: &Member| client.map(|client| decide::distance(self.steering(), member, client));
+            let as_near = policy
+                .members
+                .get(chosen)
+                .is_some_and(|chosen| far(chosen) == far(member));
+            in_order(&policy.choose, self.how, place, as_near).to_owned()
         };
         let nearest = matches!(policy.choose, Choose::Nearest);
         let client = self.asker.client.whereabouts.coordinates.filter(|_| nearest);
@@ -375,12 +381,13 @@ fn weighed(chosen: bool, weight: u32, total: u64, how: How) -> String {
     }
 }
 
-fn in_order(choose: &Choose, how: How, place: Ordering) -> &'static str {
+fn in_order(choose: &Choose, how: How, place: Ordering, as_near: bool) -> &'static str {
     match (choose, how, place) {
         (Choose::Rules(_), _, Ordering::Equal) => "the first rule that holds leads here",
         (Choose::Rules(_), _, _) => "no rule leads here before",
         (Choose::Nearest, How::Distance, Ordering::Equal) => "the nearest usable",
-        (Choose::Nearest, How::Distance, _) => "farther, or later in the order written",
+        (Choose::Nearest, How::Distance, _) if as_near => "as near, but later in the order written",
+        (Choose::Nearest, How::Distance, _) => "farther",
         (Choose::Nearest, _, Ordering::Equal) => "first usable in the order written (the client's location is unknown)",
         (_, _, Ordering::Equal) => "first usable in the order written",
         (_, _, Ordering::Greater) => "later in the order",
