@@ -1,15 +1,17 @@
 //! `windrose explain`: why a client gets what it gets, from the files, without a daemon.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
 use crate::answer::explain::{Candidate, Explanation, Node, Question, Rule, deciding_address, explain};
 use crate::control::reload::build;
+use crate::image::Serving;
 use crate::load;
+use crate::load::geo::Databases;
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
 
@@ -25,8 +27,12 @@ pub(super) struct ExplainArgs {
     rtype: RecordType,
 
     /// The client, and how many bits of its address its resolver tells (EDNS Client Subnet) [default: all of them]
-    #[arg(long, value_name = "IP[/LEN]", value_parser = parse_client, required_unless_present = "resolver")]
+    #[arg(long, value_name = "IP[/LEN]", value_parser = parse_client, required_unless_present_any = ["clients", "resolver"])]
     client: Option<(IpAddr, u8)>,
+
+    /// Explain for each client of this file, one IP[/LEN] a line (`-`: standard input); with --json one document a line
+    #[arg(long, value_name = "FILE", conflicts_with = "client")]
+    clients: Option<PathBuf>,
 
     /// The resolver that asks [default: the client itself]
     #[arg(long, value_name = "IP")]
@@ -62,7 +68,24 @@ fn parse_client(text: &str) -> Result<(IpAddr, u8), String> {
     Ok((address, length))
 }
 
-/// Explains from the files. Ends with 1 if no zone here has the name, or the name does not exist.
+/// The status of wrong use.
+const WRONG_USE: u8 = 2;
+
+/// The clients of a file, one a line; empty lines are passed over.
+fn read_clients(path: &Path) -> Result<Vec<(IpAddr, u8)>, String> {
+    let text = match path.to_str() {
+        Some("-") => io::read_to_string(io::stdin()),
+        _ => std::fs::read_to_string(path),
+    };
+    let text = text.map_err(|error| format!("{}: cannot be read: {error}", path.display()))?;
+    let lines = (1..).zip(text.lines().map(str::trim));
+    lines
+        .filter(|(_, line)| !line.is_empty())
+        .map(|(at, line)| parse_client(line).map_err(|fault| format!("{}:{at}: {fault}", path.display())))
+        .collect()
+}
+
+/// Explains from the files, for one client or for each of a list. Ends with 1 if no zone here has the name, or the name does not exist.
 pub(super) fn run(
     config: Option<PathBuf>,
     json: bool,
@@ -70,6 +93,16 @@ pub(super) fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> ExitCode {
+    let clients = match &args.clients {
+        None => vec![args.client],
+        Some(path) => match read_clients(path) {
+            Ok(clients) => clients.into_iter().map(Some).collect(),
+            Err(fault) => {
+                let _ = writeln!(err, "error: {fault}");
+                return ExitCode::from(WRONG_USE);
+            }
+        },
+    };
     let loaded = load::load(config.as_deref());
     for fault in loaded.faults.iter().filter(|fault| fault.is_error()) {
         let _ = writeln!(err, "{fault}");
@@ -77,9 +110,41 @@ pub(super) fn run(
     if loaded.unusable {
         return ExitCode::FAILURE;
     }
-    let client = args.client;
+    let (databases, _) = load::load_databases(config.as_deref());
+    let serving = build(loaded);
+    let mut status = ExitCode::SUCCESS;
+    for client in clients {
+        let explanation = match explain_one(&args, client, &serving, &databases) {
+            Ok(explanation) => explanation,
+            Err(fault) => {
+                let _ = writeln!(err, "error: {fault}");
+                return ExitCode::FAILURE;
+            }
+        };
+        let told = match (json, &args.clients) {
+            (true, None) => serde_json::to_string_pretty(&explanation).unwrap_or_default(),
+            (true, Some(_)) => serde_json::to_string(&explanation).unwrap_or_default(),
+            (false, _) => text(&explanation),
+        };
+        if writeln!(out, "{}", told.trim_end()).is_err() {
+            // Who closes a pipe early does not want to know.
+            break;
+        }
+        if explanation.rcode != "NOERROR" {
+            status = ExitCode::FAILURE;
+        }
+    }
+    status
+}
+
+fn explain_one(
+    args: &ExplainArgs,
+    client: Option<(IpAddr, u8)>,
+    serving: &Serving,
+    databases: &Databases,
+) -> Result<Explanation, String> {
     let question = Question {
-        name: args.name,
+        name: args.name.clone(),
         rtype: args.rtype,
         client,
         resolver: args
@@ -88,28 +153,11 @@ pub(super) fn run(
             .unwrap_or(Ipv4Addr::LOCALHOST.into()),
         random: args.random.unwrap_or_else(|| fastrand::u64(..)),
     };
-    let (databases, _) = load::load_databases(config.as_deref());
-    let serving = build(loaded);
-    let sighting = match databases.look_up(deciding_address(&question, &serving)) {
-        Ok(sighting) => sighting,
-        Err(error) => {
-            let _ = writeln!(err, "error: a location database: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let Some(explanation) = explain(&question, &serving, &sighting) else {
-        let _ = writeln!(err, "error: the answer cannot be read back; please report this");
-        return ExitCode::FAILURE;
-    };
-    let told = match json {
-        true => serde_json::to_string_pretty(&explanation).unwrap_or_default(),
-        false => text(&explanation),
-    };
-    let _ = writeln!(out, "{}", told.trim_end());
-    match explanation.rcode.as_str() {
-        "NOERROR" => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
+    let sighting = databases
+        .look_up(deciding_address(&question, serving))
+        .map_err(|error| format!("a location database: {error}"))?;
+    explain(&question, serving, &sighting)
+        .ok_or_else(|| "the answer cannot be read back; please report this".to_owned())
 }
 
 /// For people: what was asked, who answers, every step, the answer.

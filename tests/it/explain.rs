@@ -145,6 +145,31 @@ fn wrong_use_is_2() {
 }
 
 #[test]
+fn a_list_of_clients_is_one_document_a_line() {
+    let clients = "198.51.100.0/24\n\n2001:db8::1\n";
+    let asked = |name, clients| {
+        let files = [(FILE, ZONE), ("clients", clients)];
+        run(&files, &["explain", name, "--clients", "clients", "--json"])
+    };
+    let ended = asked("kept.gtm.example.com", clients);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let told = ended.stdout.lines().map(|line| {
+        let told: serde_json::Value = serde_json::from_str(line).unwrap();
+        (told["client"].as_str().unwrap().to_owned(), told["scope"].as_u64())
+    });
+    let expected = [("198.51.100.0", 24), ("2001:db8::1", 56)].map(|(client, scope)| (client.to_owned(), Some(scope)));
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert_eq!(asked("nothing.gtm.example.com", "192.0.2.1").status.code(), Some(1));
+    let wrong = asked("kept.gtm.example.com", "192.0.2.1\n192.0.2.1/33\n");
+    assert_eq!((wrong.status.code(), wrong.stdout.as_str()), (Some(2), ""));
+    assert!(
+        wrong.stderr.contains("clients:2: `33` is not a prefix length"),
+        "{}",
+        wrong.stderr
+    );
+}
+
+#[test]
 fn json_agrees_with_the_answer_that_is_sent() {
     let daemon = Daemon::start(&[(FILE, ZONE)]);
     for client in 0..20 {
