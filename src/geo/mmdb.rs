@@ -80,7 +80,7 @@ impl Database {
 
     /// What it says of an address, and of which network it says so.
     pub fn lookup(&self, address: IpAddr) -> Result<Option<(IpNet, Whereabouts)>, Error> {
-        if !self.has(address.is_ipv4()) {
+        if !self.has(address.is_ipv4()) || is_where_ipv4_stands(address) {
             return Ok(None);
         }
         let found = self.reader.lookup(address)?;
@@ -88,7 +88,11 @@ impl Database {
             return Ok(None);
         };
         let network = found.network()?;
-        let network = IpNet::new(network.ip(), network.prefix()).unwrap_or_else(|_| IpNet::from(address));
+        let network = match IpNet::new(network.ip(), network.prefix()) {
+            Ok(network) if network.contains(&address) => network,
+            // A record that stands above IPv4 is one of all its addresses.
+            _ => IpNet::new(address, 0).map_or(IpNet::from(address), |network| network.trunc()),
+        };
         Ok(Some((network, field.whereabouts())))
     }
 
@@ -120,6 +124,11 @@ impl Database {
             options: self.options(),
         }
     }
+}
+
+/// Whether it is an IPv6 address in ::/96: what a database has there is said of IPv4 addresses.
+fn is_where_ipv4_stands(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.to_bits() >> 32 == 0)
 }
 
 /// The network of the addresses whose first set bit is this.
@@ -261,6 +270,18 @@ mod tests {
         let (network, found) = lookup("2001:db8::9").unwrap();
         assert_eq!((network.to_string(), found.asn), ("2001:db8::/32".into(), Some(3)));
         assert!(lookup("203.0.113.1").is_none());
+        // ::/96 is where the file has IPv4: of an IPv6 address there it says nothing.
+        assert!(lookup("::c000:201").is_none());
+    }
+
+    #[test]
+    fn a_lookup_tells_a_network_of_the_family_that_was_asked() {
+        let database = database(IpVersion::V6, &[("::/1", 7)]);
+        let network = |address: &str| {
+            let found = database.lookup(address.parse().unwrap()).unwrap();
+            found.unwrap().0.to_string()
+        };
+        assert_eq!([network("192.0.2.1"), network("2001:db8::1")], ["0.0.0.0/0", "::/1"]);
     }
 
     #[test]
