@@ -41,6 +41,12 @@ impl Atlas {
         })
     }
 
+    /// Every network in the files.
+    pub(crate) fn networks(&self) -> impl Iterator<Item = IpNet> {
+        let files = self.places.iter().chain(&self.asns);
+        files.flat_map(|file| file.entries.keys().copied())
+    }
+
     /// What is known of an address: of each fact the first file that has it.
     pub(crate) fn look_up(&self, address: IpAddr) -> Whereabouts {
         let mut known = Whereabouts::default();
@@ -57,9 +63,11 @@ impl Atlas {
 
 impl File {
     fn look_up(&self, address: IpAddr) -> Option<&Whereabouts> {
-        // IPv4 stands at ::/96 (MaxMind DB file format, "IPv4 addresses in an IPv6 tree"), in what is said of networks around that.
+        // IPv4 stands at ::/96 (MaxMind DB file format, "IPv4 addresses in an IPv6 tree"), in what is said of networks around that; so
+        // nothing is said of the IPv6 addresses there.
         let in_tree = match address {
             IpAddr::V4(address) => Ipv6Addr::from_bits(address.to_bits().into()).into(),
+            IpAddr::V6(own) if own.to_bits() >> 32 == 0 => return None,
             IpAddr::V6(_) => address,
         };
         let holds = |network: &IpNet| network.contains(&address) || network.contains(&in_tree);
@@ -259,6 +267,14 @@ fn place_of(bits: u32, width: u8) -> u128 {
         32 => (10 << 24) | top << 16 | bottom,
         _ => (0x2001_0db8 << 96) | top << 76 | bottom,
     }
+}
+
+/// Every address among those networks: 4096 of a family.
+pub(crate) fn small_space(is_ipv4: bool) -> impl Iterator<Item = IpAddr> {
+    (0..1 << 12).map(move |bits| match is_ipv4 {
+        true => Ipv4Addr::from_bits(place_of(bits, 32) as u32).into(),
+        false => Ipv6Addr::from_bits(place_of(bits, 128)).into(),
+    })
 }
 
 /// An address among those networks, or anywhere; some carry an IPv4 one.
