@@ -10,6 +10,10 @@ use super::Whereabouts;
 use super::overlay::Range;
 use super::record::Field;
 
+/// Prefixes that writers of databases lead to the nodes of IPv4 (MaxMind DB file format, "IPv4 addresses in an IPv6 tree"). An address that
+/// counts as an IPv4 one is read as that before it is looked up; of others, as those of Teredo, nothing is known.
+const ALIASES: [&str; 3] = ["::ffff:0:0/96", "2001::/32", "2002::/16"];
+
 /// An open database.
 #[derive(Debug)]
 pub struct Database {
@@ -80,7 +84,7 @@ impl Database {
 
     /// What it says of an address, and of which network it says so.
     pub fn lookup(&self, address: IpAddr) -> Result<Option<(IpNet, Whereabouts)>, Error> {
-        if !self.has(address.is_ipv4()) || is_where_ipv4_stands(address) {
+        if !self.has(address.is_ipv4()) || is_where_ipv4_stands(address) || self.is_alias(address) {
             return Ok(None);
         }
         let found = self.reader.lookup(address)?;
@@ -94,6 +98,16 @@ impl Database {
             _ => IpNet::new(address, 0).map_or(IpNet::from(address), |network| network.trunc()),
         };
         Ok(Some((network, field.whereabouts())))
+    }
+
+    /// Whether an address is in a prefix that only leads to IPv4, so that its network is none of those of its family.
+    fn is_alias(&self, address: IpAddr) -> bool {
+        let holding = ALIASES.iter().filter_map(|alias| alias.parse::<IpNet>().ok());
+        holding.filter(|alias| alias.contains(&address)).any(|alias| {
+            let network = alias.to_string().parse().map_err(MaxMindDbError::from);
+            let within = network.and_then(|network| self.reader.within(network, self.options()));
+            within.is_ok_and(|mut within| within.next().is_none())
+        })
     }
 
     /// Prefixes that carry IPv4 addresses lead to the nodes of IPv4, and are left out. maxminddb tells them by those nodes; where one record is
@@ -272,6 +286,9 @@ mod tests {
         assert!(lookup("203.0.113.1").is_none());
         // ::/96 is where the file has IPv4: of an IPv6 address there it says nothing.
         assert!(lookup("::c000:201").is_none());
+        // The writer leads these to IPv4, as those of databases in use do.
+        assert!(lookup("2001:0:c000:201::").is_none());
+        assert!(lookup("2002:c000:201::").is_none());
     }
 
     #[test]

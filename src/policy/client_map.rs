@@ -43,7 +43,7 @@ pub struct Known {
     pub databases: Vec<Holds>,
     /// Every country in them.
     pub countries: BTreeSet<String>,
-    /// Every subdivision in them: codes in upper case, and names.
+    /// Every subdivision in them, by code or name.
     pub subdivisions: BTreeSet<String>,
     /// Every continent in them.
     pub continents: BTreeSet<String>,
@@ -330,17 +330,15 @@ impl Known {
 
     /// Whether a subdivision, by code or by name, is in some database.
     pub fn has_subdivision(&self, written: &str) -> bool {
-        self.subdivisions.contains(&written.to_ascii_uppercase()) || self.subdivisions.contains(&written.to_lowercase())
+        let written = written.to_lowercase();
+        self.subdivisions.iter().any(|own| own.to_lowercase() == written)
     }
 
     fn note(&mut self, place: &Place) {
         self.countries.extend(place.country.clone());
         self.continents.extend(place.continent.clone());
-        self.subdivisions
-            .extend(place.subdivisions.iter().map(|part| match part {
-                Subdivision::Code(code) => code.clone(),
-                Subdivision::Name(name) => name.to_lowercase(),
-            }));
+        let subdivisions = place.subdivisions.iter().map(Subdivision::as_str);
+        self.subdivisions.extend(subdivisions.map(str::to_owned));
     }
 }
 

@@ -97,7 +97,8 @@ impl File {
 }
 
 /// The octets of a file of a case. One whose first line is `mmdb nested` or `mmdb flat` is a location database: each line after it is
-/// a network and what is known of it, as in `203.0.113.0/24 at=50.11,8.68 country=DE in=DE-HE in=Darmstadt continent=EU asn=3320`.
+/// a network and what is known of it, as in `203.0.113.0/24 at=50.11,8.68 country=DE in=DE-HE in=Darmstadt continent=EU asn=3320`. One whose
+/// first line is `mmdb empty` has no octets.
 pub(crate) fn octets_of(text: &str) -> Vec<u8> {
     let mut lines = text.lines();
     match lines.next() {
@@ -106,6 +107,7 @@ pub(crate) fn octets_of(text: &str) -> Vec<u8> {
             let is_flat = layout.ends_with("flat");
             File { is_flat, entries }.octets()
         }
+        Some("mmdb empty") => Vec::new(),
         _ => text.into(),
     }
 }
