@@ -323,9 +323,10 @@ impl<'a> Survey<'a> {
 }
 
 impl Known {
-    /// Whether any database that was asked knows a country, subdivision or continent.
+    /// Whether any database of places was asked: one that has points alone knows no country.
     pub fn has_places(&self) -> bool {
-        !self.countries.is_empty() || !self.continents.is_empty() || !self.subdivisions.is_empty()
+        let mut databases = self.databases.iter();
+        databases.any(|holds| holds.coordinates || holds.places)
     }
 
     /// Whether a subdivision, by code or by name, is in some database.
