@@ -10,6 +10,14 @@ use super::Whereabouts;
 use super::overlay::Range;
 use super::record::Field;
 
+/// Prefixes that writers of databases lead to the nodes of IPv4 (MaxMind DB file format, "IPv4 addresses in an IPv6 tree"). An address that
+/// counts as an IPv4 one is read as that before it is looked up; of others, as those of Teredo, nothing is known.
+const ALIASES: [&str; 3] = ["::ffff:0:0/96", "2001::/32", "2002::/16"];
+
+/// A node of a tree has two ends. Leave is given for as many again, and for networks that are told in parts.
+const ENDS_PER_NODE: usize = 4;
+const ENDS_MIN: usize = 1024;
+
 /// An open database.
 #[derive(Debug)]
 pub struct Database {
@@ -25,6 +33,8 @@ pub enum Error {
     Empty,
     /// It is not in this format, or damaged.
     Broken(MaxMindDbError),
+    /// Its tree has more ends than its nodes allow: branches lead to one another, and walking them might never end.
+    Tangled,
 }
 
 impl fmt::Display for Error {
@@ -32,6 +42,7 @@ impl fmt::Display for Error {
         match self {
             Error::Empty => f.write_str("the file is empty"),
             Error::Broken(error) => write!(f, "not a sound MaxMind database: {error}"),
+            Error::Tangled => f.write_str("not a sound MaxMind database: its tree leads back into itself"),
         }
     }
 }
@@ -49,6 +60,8 @@ pub struct Networks<'d> {
     left: Vec<IpNet>,
     within: Option<(Range, Within<'d, Vec<u8>>)>,
     options: WithinOptions,
+    /// How many networks may still come.
+    ends: usize,
 }
 
 impl Database {
@@ -80,7 +93,7 @@ impl Database {
 
     /// What it says of an address, and of which network it says so.
     pub fn lookup(&self, address: IpAddr) -> Result<Option<(IpNet, Whereabouts)>, Error> {
-        if !self.has(address.is_ipv4()) {
+        if !self.has(address.is_ipv4()) || is_where_ipv4_stands(address) || self.is_alias(address) {
             return Ok(None);
         }
         let found = self.reader.lookup(address)?;
@@ -88,8 +101,22 @@ impl Database {
             return Ok(None);
         };
         let network = found.network()?;
-        let network = IpNet::new(network.ip(), network.prefix()).unwrap_or_else(|_| IpNet::from(address));
+        let network = match IpNet::new(network.ip(), network.prefix()) {
+            Ok(network) if network.contains(&address) => network,
+            // A record that stands above IPv4 is one of all its addresses.
+            _ => IpNet::new(address, 0).map_or(IpNet::from(address), |network| network.trunc()),
+        };
         Ok(Some((network, field.whereabouts())))
+    }
+
+    /// Whether an address is in a prefix that only leads to IPv4, so that its network is none of those of its family.
+    fn is_alias(&self, address: IpAddr) -> bool {
+        let holding = ALIASES.iter().filter_map(|alias| alias.parse::<IpNet>().ok());
+        holding.filter(|alias| alias.contains(&address)).any(|alias| {
+            let network = alias.to_string().parse().map_err(MaxMindDbError::from);
+            let within = network.and_then(|network| self.reader.within(network, self.options()));
+            within.is_ok_and(|mut within| within.next().is_none())
+        })
     }
 
     /// Prefixes that carry IPv4 addresses lead to the nodes of IPv4, and are left out. maxminddb tells them by those nodes; where one record is
@@ -117,9 +144,15 @@ impl Database {
             database: self,
             left,
             within: None,
-            options: self.options(),
+            options: self.options().include_networks_without_data(),
+            ends: ENDS_PER_NODE * self.reader.metadata().node_count as usize + ENDS_MIN,
         }
     }
+}
+
+/// Whether it is an IPv6 address in ::/96: what a database has there is said of IPv4 addresses.
+fn is_where_ipv4_stands(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.to_bits() >> 32 == 0)
 }
 
 /// The network of the addresses whose first set bit is this.
@@ -157,6 +190,15 @@ impl<'d> Iterator for Networks<'d> {
                 && let Some(found) = within.next()
             {
                 let bounds = *bounds;
+                let Some(ends) = self.ends.checked_sub(1) else {
+                    self.within = None;
+                    self.left.clear();
+                    return Some(Err(Error::Tangled));
+                };
+                self.ends = ends;
+                if found.as_ref().is_ok_and(|found| !found.has_data()) {
+                    continue;
+                }
                 return Some(found.map_err(Error::from).and_then(|found| Network::new(found, bounds)));
             }
             let next = self.left.pop()?;
@@ -261,6 +303,21 @@ mod tests {
         let (network, found) = lookup("2001:db8::9").unwrap();
         assert_eq!((network.to_string(), found.asn), ("2001:db8::/32".into(), Some(3)));
         assert!(lookup("203.0.113.1").is_none());
+        // ::/96 is where the file has IPv4: of an IPv6 address there it says nothing.
+        assert!(lookup("::c000:201").is_none());
+        // The writer leads these to IPv4, as those of databases in use do.
+        assert!(lookup("2001:0:c000:201::").is_none());
+        assert!(lookup("2002:c000:201::").is_none());
+    }
+
+    #[test]
+    fn a_lookup_tells_a_network_of_the_family_that_was_asked() {
+        let database = database(IpVersion::V6, &[("::/1", 7)]);
+        let network = |address: &str| {
+            let found = database.lookup(address.parse().unwrap()).unwrap();
+            found.unwrap().0.to_string()
+        };
+        assert_eq!([network("192.0.2.1"), network("2001:db8::1")], ["0.0.0.0/0", "::/1"]);
     }
 
     #[test]

@@ -248,8 +248,9 @@ impl Compiler<'_> {
             types.extend(owner.rrsets.keys().filter(|rtype| **rtype != RecordType::DS));
             if let Some(steer) = &owner.steer {
                 let reach = self.reach(steer);
-                types.extend(reach.ipv4.then_some(RecordType::A));
-                types.extend(reach.ipv6.then_some(RecordType::AAAA));
+                // What a host answers for all types it does not for a family that the root lacks: that is NODATA, whatever its fallback.
+                types.extend((reach.ipv4 || reach.host).then_some(RecordType::A));
+                types.extend((reach.ipv6 || reach.host).then_some(RecordType::AAAA));
             }
             let target = owner
                 .rrsets

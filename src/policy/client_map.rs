@@ -38,9 +38,11 @@ pub struct Placed {
 /// What the databases know of what was asked for.
 #[derive(Debug, Default)]
 pub struct Known {
+    /// Whether any database of places was asked: one that has points alone knows no country.
+    pub has_places: bool,
     /// Every country in them.
     pub countries: BTreeSet<String>,
-    /// Every subdivision in them: codes in upper case, names in lower case.
+    /// Every subdivision in them, by code or name.
     pub subdivisions: BTreeSet<String>,
     /// Every continent in them.
     pub continents: BTreeSet<String>,
@@ -142,7 +144,10 @@ impl<'a> Survey<'a> {
             within: Facts::new(Vec::new(), within_bits(questions, &[])),
             questions,
             readings: Vec::new(),
-            known: Known::default(),
+            known: Known {
+                has_places: !places.is_empty(),
+                ..Known::default()
+            },
             databases: places.iter().chain(asns).map(Arc::as_ref).collect(),
             networks: networks.into_iter().collect(),
             interner,
@@ -271,24 +276,17 @@ impl<'a> Survey<'a> {
 }
 
 impl Known {
-    /// Whether any database that was asked knows a country, subdivision or continent.
-    pub fn has_places(&self) -> bool {
-        !self.countries.is_empty() || !self.continents.is_empty() || !self.subdivisions.is_empty()
-    }
-
     /// Whether a subdivision, by code or by name, is in some database.
     pub fn has_subdivision(&self, written: &str) -> bool {
-        self.subdivisions.contains(&written.to_ascii_uppercase()) || self.subdivisions.contains(&written.to_lowercase())
+        let written = written.to_lowercase();
+        self.subdivisions.iter().any(|own| own.to_lowercase() == written)
     }
 
     fn note(&mut self, place: &Place) {
         self.countries.extend(place.country.clone());
         self.continents.extend(place.continent.clone());
-        self.subdivisions
-            .extend(place.subdivisions.iter().map(|part| match part {
-                Subdivision::Code(code) => code.clone(),
-                Subdivision::Name(name) => name.to_lowercase(),
-            }));
+        let subdivisions = place.subdivisions.iter().map(Subdivision::as_str);
+        self.subdivisions.extend(subdivisions.map(str::to_owned));
     }
 }
 

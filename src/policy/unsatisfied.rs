@@ -39,7 +39,7 @@ impl Checked<'_> {
 fn fault(condition: &Condition, holds: bool, known: &Known) -> Option<(String, Option<String>)> {
     let unknown = unknown_values(condition, known);
     let has_what_it_asks =
-        (!condition.asks_for_places() || known.has_places()) && (condition.asn.is_empty() || !known.asns.is_empty());
+        (!condition.asks_for_places() || known.has_places) && (condition.asn.is_empty() || !known.asns.is_empty());
     let whole = "no client can match this rule";
     let hint = unknown.first().and_then(|(_, value)| {
         let alike = known.subdivisions.iter().map(String::as_str);
@@ -69,7 +69,7 @@ fn unknown_values(condition: &Condition, known: &Known) -> Vec<(&'static str, St
         .iter()
         .filter(|asn| !known.asns.is_empty() && !known.asns.contains(asn));
     unknown.extend(asns.map(|asn| ("AS number", asn.to_string())));
-    if known.has_places() {
+    if known.has_places {
         let missing = |key, values: &[String], knows: &dyn Fn(&str) -> bool| {
             let values = values.iter().filter(|value| !knows(value));
             values.map(|value| (key, value.clone())).collect::<Vec<_>>()

@@ -51,6 +51,12 @@ impl Atlas {
             .map(|databases| databases.iter().map(extract).collect())
     }
 
+    /// Every network in the files.
+    pub(crate) fn networks(&self) -> impl Iterator<Item = IpNet> {
+        let files = self.places.iter().chain(&self.asns);
+        files.flat_map(|file| file.entries.keys().copied())
+    }
+
     /// What is known of an address: of each fact the first file that has it.
     pub(crate) fn look_up(&self, address: IpAddr) -> Whereabouts {
         let mut known = Whereabouts::default();
@@ -67,9 +73,11 @@ impl Atlas {
 
 impl File {
     fn look_up(&self, address: IpAddr) -> Option<&Whereabouts> {
-        // IPv4 stands at ::/96 (MaxMind DB file format, "IPv4 addresses in an IPv6 tree"), in what is said of networks around that.
+        // IPv4 stands at ::/96 (MaxMind DB file format, "IPv4 addresses in an IPv6 tree"), in what is said of networks around that; so
+        // nothing is said of the IPv6 addresses there.
         let in_tree = match address {
             IpAddr::V4(address) => Ipv6Addr::from_bits(address.to_bits().into()).into(),
+            IpAddr::V6(own) if own.to_bits() >> 32 == 0 => return None,
             IpAddr::V6(_) => address,
         };
         let holds = |network: &IpNet| network.contains(&address) || network.contains(&in_tree);
@@ -83,7 +91,7 @@ impl File {
     pub(crate) fn octets(&self) -> Vec<u8> {
         let has_ipv6 = self.entries.keys().any(|network| matches!(network, IpNet::V6(_)));
         let version = if has_ipv6 { IpVersion::V6 } else { IpVersion::V4 };
-        let mut writer = Writer::builder("Windrose-Test")
+        let mut writer = Writer::builder("test")
             .ip_version(version)
             .build_epoch(UNIX_EPOCH)
             .build();
@@ -102,7 +110,8 @@ impl File {
 }
 
 /// The octets of a file of a case. One whose first line is `mmdb nested` or `mmdb flat` is a location database: each line after it is
-/// a network and what is known of it, as in `203.0.113.0/24 at=50.11,8.68 country=DE in=DE-HE in=Darmstadt continent=EU asn=3320`.
+/// a network and what is known of it, as in `203.0.113.0/24 at=50.11,8.68 country=DE in=DE-HE in=Darmstadt continent=EU asn=3320`. One whose
+/// first line is `mmdb empty` has no octets.
 pub(crate) fn octets_of(text: &str) -> Vec<u8> {
     let mut lines = text.lines();
     match lines.next() {
@@ -111,6 +120,7 @@ pub(crate) fn octets_of(text: &str) -> Vec<u8> {
             let is_flat = layout.ends_with("flat");
             File { is_flat, entries }.octets()
         }
+        Some("mmdb empty") => Vec::new(),
         _ => text.into(),
     }
 }
@@ -272,6 +282,14 @@ fn place_of(bits: u32, width: u8) -> u128 {
         32 => (10 << 24) | top << 16 | bottom,
         _ => (0x2001_0db8 << 96) | top << 76 | bottom,
     }
+}
+
+/// Every address among those networks: 4096 of a family.
+pub(crate) fn small_space(is_ipv4: bool) -> impl Iterator<Item = IpAddr> {
+    (0..1 << 12).map(move |bits| match is_ipv4 {
+        true => Ipv4Addr::from_bits(place_of(bits, 32) as u32).into(),
+        false => Ipv6Addr::from_bits(place_of(bits, 128)).into(),
+    })
 }
 
 /// An address among those networks, or anywhere; some carry an IPv4 one.

@@ -48,7 +48,7 @@ const STEADY_DRAWS: u64 = 16;
 const CHANCE_DRAWS: u64 = 2_000;
 
 /// Fewer cases than this, and most of them were lost on the way.
-const CASES_MIN: usize = 120;
+const CASES_MIN: usize = 270;
 
 /// One file.
 struct Case {

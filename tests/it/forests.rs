@@ -270,11 +270,12 @@ pub(crate) fn scenes() -> impl Strategy<Value = Scene> {
             let mut forest = Forest::default();
             pools.into_iter().for_each(|plan| plan.grow(&mut forest));
             policies.into_iter().for_each(|plan| plan.grow(&mut forest));
-            let last = last.map(|last| last.over(&forest));
+            let addresses_of_all = forest.steering.addresses;
+            let last = last.map(|last| last.over(addresses_of_all));
             let [places, asns] = atlas.extracts();
             let (map, _) = ClientMap::build(&Questions::of(&forest.steering).0, &places, &asns);
             let mut scene = Scene {
-                verdicts: verdicts.over(&forest),
+                verdicts: verdicts.over(addresses_of_all),
                 last,
                 clients: Vec::new(),
                 steering: forest.steering,
@@ -284,6 +285,20 @@ pub(crate) fn scenes() -> impl Strategy<Value = Scene> {
             scene.clients = addresses.into_iter().map(|address| scene.client(address)).collect();
             scene
         })
+}
+
+/// Scenes in which every root falls back to whatever was usable last, with more clients, and the verdicts of one moment after another.
+pub(crate) fn histories() -> impl Strategy<Value = (Scene, Vec<Verdicts>)> {
+    let clients = vec(addresses(), 8);
+    (scenes(), vec(verdicts(), 2..=5), clients).prop_map(|(mut scene, plans, clients)| {
+        for node in &mut scene.steering.nodes {
+            node.root.fallback = Fallback::Last;
+        }
+        scene.clients = clients.into_iter().map(|address| scene.client(address)).collect();
+        let addresses = scene.steering.addresses;
+        let moments = plans.into_iter().map(|plan| plan.over(addresses));
+        (scene, moments.collect())
+    })
 }
 
 /// What makes a pool.
@@ -522,9 +537,9 @@ fn verdicts() -> impl Strategy<Value = VerdictsPlan> {
 }
 
 impl VerdictsPlan {
-    fn over(self, forest: &Forest) -> Verdicts {
-        let mut verdicts = Verdicts::unknown(forest.steering.addresses as usize);
-        let ids = (0..forest.steering.addresses).map(AddressId);
+    fn over(self, addresses: u32) -> Verdicts {
+        let mut verdicts = Verdicts::unknown(addresses as usize);
+        let ids = (0..addresses).map(AddressId);
         std::iter::zip(ids, self.0.iter().cycle()).for_each(|(id, verdict)| verdicts.set(id, *verdict));
         verdicts
     }

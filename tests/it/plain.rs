@@ -4,7 +4,6 @@
 //! of the RFCs beside it. What is found, cut off, steered and said in EDNS is worked out here anew.
 
 use windrose::answer::Transport;
-use windrose::geo::Whereabouts;
 use windrose::policy::client::Seen;
 use windrose::policy::decide::{Decision, addresses, decide, grounds};
 use windrose::policy::model::{Fallback, NodeId, NodeKind, Target};
@@ -239,12 +238,12 @@ fn asker(world: &World, question: &Question, root: NodeId) -> (Family, Seen, boo
     (family, Seen::new(address), subnet.is_some())
 }
 
-/// Whoever it is, nothing is known of where it is.
-fn client(seen: Seen) -> Client {
+/// What is known of who asks; how much of an address shares that is the map's word, which `locations.rs` holds to its definition.
+fn client(world: &World, seen: Seen) -> Client {
     Client {
         address: seen.address,
-        whereabouts: Whereabouts::default(),
-        shared: 0,
+        whereabouts: world.atlas.look_up(seen.address),
+        shared: world.map.place(seen.address).length,
     }
 }
 
@@ -252,7 +251,7 @@ fn decisions(world: &World, question: &Question, steer: &Steer) -> Vec<Decision>
     let root = world.steering.by_name[&steer.root];
     let (family, seen, _) = asker(world, question, root);
     let (steering, verdicts, last) = (&world.steering, &world.verdicts, world.last.as_ref());
-    distribution(|chance| decide(steering, root, family, &client(seen), verdicts, last, chance))
+    distribution(|chance| decide(steering, root, family, &client(world, seen), verdicts, last, chance))
         .into_keys()
         .collect()
 }
@@ -324,7 +323,7 @@ fn steer(
                 &world.steering,
                 root,
                 family,
-                &client(seen),
+                &client(world, seen),
                 &world.verdicts,
                 world.last.as_ref(),
             )

@@ -147,14 +147,15 @@ fn batch(serving: &Serving, requests: &[Request<'_>], responses: &mut [ResponseB
 
 /// One change to octets.
 #[derive(Debug, Clone)]
-enum Change {
+pub(crate) enum Change {
     Flip(Index, u8),
     Cut(Index),
     Insert(Index, Vec<u8>),
     Remove(Index),
 }
 
-fn changes() -> impl Strategy<Value = Change> {
+/// Random changes.
+pub(crate) fn changes() -> impl Strategy<Value = Change> {
     prop_oneof![
         4 => (any::<Index>(), any::<u8>()).prop_map(|(at, bits)| Change::Flip(at, bits)),
         1 => any::<Index>().prop_map(Change::Cut),
@@ -164,7 +165,8 @@ fn changes() -> impl Strategy<Value = Change> {
 }
 
 impl Change {
-    fn apply(&self, octets: &mut Vec<u8>) {
+    /// Makes the change.
+    pub(crate) fn apply(&self, octets: &mut Vec<u8>) {
         let length = octets.len();
         match self {
             _ if octets.is_empty() => {}

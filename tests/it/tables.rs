@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use proptest::prelude::*;
+use windrose::health::Verdicts;
 use windrose::policy::alias::Chance;
 use windrose::policy::decide::{
-    Decision, addresses, decide, depends_on_location, depends_on_subnet, grounds, has_family,
+    Decision, addresses, decide, depends_on_location, depends_on_subnet, grounds, has_family, usable,
 };
 use windrose::policy::model::{MEMBERS_MAX, NodeId, NodeKind, Steering, Target};
 use windrose::policy::trace::Silent;
 use windrose::policy::tree::{End, Forest, Tables};
 use windrose::policy::{Client, Family};
 
-use crate::forests::{FAMILIES, Scene, distribution, scenes};
+use crate::forests::{FAMILIES, Scene, distribution, histories, scenes};
 
 /// Pool and backends that were handed out, whatever their order; none is SERVFAIL.
 type Outcome = Option<(NodeId, BTreeSet<usize>)>;
@@ -132,6 +133,28 @@ proptest! {
             for draw in 0..32u64 {
                 let got = compiled(&forest, &tables, &scene, root, family, &client, seed.wrapping_add(draw));
                 prop_assert!(expected.contains_key(&got), "{got:?} is not in {expected:?}");
+            }
+        }
+    }
+}
+
+proptest! {
+    /// "The members that were usable at the last moment when some were": when they were for this client.
+    #[test]
+    fn the_last_moment_is_each_clients_own((mut scene, moments) in histories(), seed: u64) {
+        let forest = Forest::new(scene.steering.clone(), scene.map.clone());
+        let mut tables: Option<Tables> = None;
+        for (now, verdicts) in moments.iter().enumerate() {
+            let tables = &*tables.insert(Tables::new(&forest, verdicts, tables.as_ref()));
+            scene.verdicts = verdicts.clone();
+            for (root, family, client) in questions(&scene.steering, &scene) {
+                let was_usable = |verdicts: &&Verdicts| usable(&scene.steering, root, family, &client, verdicts);
+                scene.last = moments[..=now].iter().rev().find(was_usable).cloned();
+                let expected = oracle(&scene, root, family, &client);
+                for draw in 0..4u64 {
+                    let got = compiled(&forest, tables, &scene, root, family, &client, seed.wrapping_add(draw));
+                    prop_assert!(expected.contains_key(&got), "{got:?} is not in {expected:?}, at moment {now}");
+                }
             }
         }
     }

@@ -9,15 +9,19 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use windrose::geo::coordinates::Coordinates;
 use windrose::health::{AddressId, Verdict, Verdicts};
 use windrose::image::{Image, Options, Serving};
-use windrose::policy::model::{Answers, Choose, Fallback, Steering};
+use windrose::policy::client_map::ClientMap;
+use windrose::policy::model::{Answers, Choose, Condition, Fallback, Rule, Rules, Steering};
+use windrose::policy::questions::Questions;
 use windrose::policy::tree::Forest as Compiled;
 use windrose::wire::code::RecordType;
 use windrose::wire::name::Name;
 use windrose::wire::rdata;
 use windrose::zone::model::{Owner, RRset, Soa, Steer, SteerTtl, Zone};
 
+use crate::atlases::{Atlas, atlases};
 use crate::forests::Forest;
 
 /// Everything that is served, as a model.
@@ -30,12 +34,17 @@ pub(crate) struct World {
     /// Those of an earlier moment.
     pub(crate) last: Option<Verdicts>,
     pub(crate) options: Options,
+    /// What location databases say.
+    pub(crate) atlas: Atlas,
+    /// The same, compiled.
+    pub(crate) map: Arc<ClientMap>,
 }
 
 /// What differs between worlds, a line for each record set.
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "failed {:?}, {:?}, last {:?}", self.failed, self.verdicts, self.last)?;
+        writeln!(f, "{:?}", self.atlas)?;
         for zone in &self.zones {
             writeln!(f, "zone {:?}, minimum {}", zone.origin, zone.soa.minimum)?;
             for (name, owner) in &zone.owners {
@@ -60,7 +69,7 @@ impl World {
     /// The same, compiled.
     pub(crate) fn serving(&self, key: [u64; 2]) -> Serving {
         let (steering, options) = (self.steering.clone(), self.options.clone());
-        let forest = Compiled::without_databases(steering);
+        let forest = Compiled::new(steering, self.map.clone());
         let image = Arc::new(Image::compile(&self.zones, &self.failed, forest, options, key));
         match &self.last {
             Some(last) => Serving::new(image, last).under(&self.verdicts),
@@ -306,12 +315,54 @@ fn forest() -> (Forest, Roots) {
     forest.node(lone).root.fallback = Fallback::Pool(forest.steering.by_name["host"]);
     let above = forest.policy("above", Choose::Weighted, "lone sticky");
     forest.node(above).sticky = true;
-    let hosts = ["host", "far", "mixed", "lone"];
+    // It lacks a family that its fallback has.
+    let narrow = forest.pool("narrow", "10.6.0.1 10.6.0.2");
+    forest.node(narrow).root.fallback = Fallback::Pool(forest.steering.by_name["host"]);
+    by_location(&mut forest);
+    let hosts = ["host", "far", "mixed", "lone", "narrow", "abroad"];
     let names = forest.steering.by_name.keys();
     let roots = names
         .map(|name| (name.clone(), hosts.contains(&name.as_str())))
         .collect();
     (forest, Roots(roots))
+}
+
+/// Policies that choose by where a client is, in the places and words of the random atlases.
+fn by_location(forest: &mut Forest) {
+    for (name, latitude, longitude) in [
+        ("dual", 10.0, -10.0),
+        ("some", 10.0, 20.0),
+        ("sticky", -40.0, 170.0),
+        ("host", 50.0, 0.0),
+    ] {
+        let node = forest.steering.by_name[name];
+        forest.node(node).location = Some(Coordinates { latitude, longitude });
+    }
+    let near = forest.policy("near", Choose::Nearest, "some dual sticky");
+    forest.node(near).root.fallback = Fallback::Last;
+    let rule = |member, condition| Rule { condition, member };
+    let country = Condition {
+        country: vec!["DE".to_owned(), "FR".to_owned()],
+        ..Condition::default()
+    };
+    let network = Condition {
+        network: vec!["10.0.0.0/17".parse().unwrap(), "2001:db8::/49".parse().unwrap()],
+        ..Condition::default()
+    };
+    let asn = Condition {
+        asn: vec![1, 2],
+        ..Condition::default()
+    };
+    // Whom no rule matches it is usable for only while `faint` is.
+    let rules = vec![rule(1, country), rule(0, network), rule(2, asn)];
+    let region = forest.policy(
+        "region",
+        Choose::Rules(Rules { rules, otherwise: 3 }),
+        "near v4 v6 faint",
+    );
+    forest.node(region).root.fallback = Fallback::Servfail;
+    forest.policy("either", Choose::Weighted, "region*2 sticky*1");
+    forest.policy("abroad", Choose::Nearest, "host some");
 }
 
 #[derive(Debug, Clone)]
@@ -402,9 +453,12 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
         verdicts(),
         prop::option::of(verdicts()),
         prop::bool::weighted(0.8),
+        atlases(),
     )
-        .prop_map(|(plans, failed, verdicts, last, client_subnet)| {
+        .prop_map(|(plans, failed, verdicts, last, client_subnet, atlas)| {
             let (forest, roots) = forest();
+            let [places, asns] = atlas.extracts();
+            let (map, _) = ClientMap::build(&Questions::of(&forest.steering).0, &places, &asns);
             let (verdicts, last) = (down(&forest, verdicts), last.map(|last| down(&forest, last)));
             let mut zones: Vec<Zone> = Vec::new();
             let mut delegated = Vec::new();
@@ -448,6 +502,8 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
                     nsid: b"n1".to_vec(),
                     version: "windrose".to_owned(),
                 },
+                atlas,
+                map: Arc::new(map),
             }
         })
 }
