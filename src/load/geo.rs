@@ -23,8 +23,8 @@ pub struct Locations {
     pub map: Arc<ClientMap>,
     /// What the databases know of what was asked.
     pub known: Arc<Known>,
-    /// The files, as they were.
-    files: Vec<Stamp>,
+    /// The files of either list, as they were.
+    files: [Vec<Stamp>; 2],
 }
 
 impl Default for Locations {
@@ -32,7 +32,7 @@ impl Default for Locations {
         Self {
             map: Arc::new(ClientMap::without_databases(&Questions::default())),
             known: Arc::default(),
-            files: Vec::new(),
+            files: Default::default(),
         }
     }
 }
@@ -171,20 +171,17 @@ pub(super) fn locate(
         return None;
     }
     let named = named(spec, settings);
-    let mut files = Vec::new();
-    for database in named.iter().flatten() {
-        match fs::metadata(&database.path) {
-            Ok(metadata) => files.push(Stamp::new(&database.path, &metadata)),
-            Err(error) => {
-                let fault = database.fault(faults, cannot_be_read(&error));
-                faults.push(fault);
-            }
-        }
-    }
-    if faults.errors() > errors {
-        return None;
-    }
-    if let Some(before) = before.filter(|before| before.files == files && before.map.questions == *questions) {
+    // One that is not there is told when it is opened, with whatever is wrong with the others.
+    let metadata = |database: &Named| Some(Stamp::new(&database.path, &fs::metadata(&database.path).ok()?));
+    let files = named
+        .each_ref()
+        .map(|list| list.iter().filter_map(metadata).collect::<Vec<_>>());
+    let all_there = files
+        .iter()
+        .zip(&named)
+        .all(|(files, named)| files.len() == named.len());
+    let is_same = |before: &&Locations| all_there && before.files == files && before.map.questions == *questions;
+    if let Some(before) = before.filter(is_same) {
         tell_what_is_missing(&named, questions, faults);
         return Some((before.clone(), Databases::default()));
     }
