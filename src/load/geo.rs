@@ -24,8 +24,8 @@ pub struct Locations {
     pub map: Arc<ClientMap>,
     /// What the databases know of what was asked.
     pub known: Arc<Known>,
-    places: Vec<Source>,
-    asns: Vec<Source>,
+    pub(super) places: Vec<Source>,
+    pub(super) asns: Vec<Source>,
 }
 
 impl Default for Locations {
@@ -41,10 +41,10 @@ impl Default for Locations {
 
 /// A database that was read.
 #[derive(Debug, Clone)]
-struct Source {
+pub(super) struct Source {
     stamp: Stamp,
     /// What is in it; nothing if nobody has asked for that yet.
-    extract: Option<Arc<Extract>>,
+    pub(super) extract: Option<Arc<Extract>>,
 }
 
 /// A version of a file. A file that is written anew has another one, though its length may be the same.
@@ -252,6 +252,7 @@ pub(super) fn locate(
         return None;
     }
     tell_what_is_missing(&named, questions, faults);
+    tell_without_points(&places, questions, faults);
     let stamps = |sources: &[Source]| sources.iter().map(|source| source.stamp.clone()).collect::<Vec<_>>();
     let before = before.filter(|before| {
         let same_files = stamps(&places) == stamps(&before.places) && stamps(&asns) == stamps(&before.asns);
@@ -273,6 +274,16 @@ pub(super) fn locate(
         places,
         asns,
     })
+}
+
+/// Tells that databases of countries do not say how far anything is.
+fn tell_without_points(places: &[Source], questions: &Questions, faults: &mut Faults) {
+    let mut extracts = places.iter().filter_map(|source| source.extract.as_ref()).peekable();
+    if extracts.peek().is_some() && !questions.sets.is_empty() && !extracts.any(|extract| extract.holds.coordinates) {
+        let message = "no loaded database has points: `nearest` tries its members in the order written";
+        let hint = "a city database has them, one of countries has not";
+        faults.push(Diagnostic::file_warning(faults.source().path.clone(), message).hint(hint));
+    }
 }
 
 /// Tells what is asked for and in no database, once.

@@ -1,9 +1,15 @@
 //! What is read from whole folders.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{Loaded, load};
+use ipnet::IpNet;
+use mmdb_writer::{IpVersion, Writer};
+
+use super::{Loaded, load, load_again};
 use crate::policy::model::{Answers, Choose, Fallback, MinHealthy, Node, NodeKind, Target};
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
@@ -278,4 +284,168 @@ fn the_serial_is_the_time_of_the_newest_file() {
     assert_eq!(load(Some(&config)).zones[0].soa.serial, 3_000);
     std::fs::write(&zone, format!("[soa]\nserial = 7\n{NS}")).unwrap();
     assert_eq!(load(Some(&config)).zones[0].soa.serial, 7);
+}
+
+/// A folder whose policies ask for locations, and a database.
+struct Located(tempfile::TempDir);
+
+impl Located {
+    const ZONE: &str = r#"
+[records]
+"@".NS = "ns.example.net."
+www.steer = "near"
+[policies.near]
+choose = "nearest"
+members = ["a", "b"]
+[pools.a]
+location = [50.0, 8.0]
+backends = ["192.0.2.1"]
+[pools.b]
+location = [1.0, 100.0]
+backends = ["192.0.2.2"]
+"#;
+
+    fn new() -> Self {
+        let located = Self(tempfile::tempdir().unwrap());
+        for folder in ["zones", "geo"] {
+            fs::create_dir(located.0.path().join(folder)).unwrap();
+        }
+        located.write("windrose.toml", b"[geo]\ncity = \"geo/city.mmdb\"\n");
+        located.write("zones/a.example.toml", Self::ZONE.as_bytes());
+        located.write_database(8.5);
+        located
+    }
+
+    /// Writes by renaming, as good programs do: another file, if of the same length.
+    fn write(&self, path: &str, octets: &[u8]) {
+        let draft = self.0.path().join("draft~");
+        fs::write(&draft, octets).unwrap();
+        fs::rename(draft, self.0.path().join(path)).unwrap();
+    }
+
+    fn write_database(&self, longitude: f64) {
+        let mut writer = Writer::builder("test").ip_version(IpVersion::V4).build();
+        let record = BTreeMap::from([("latitude", 50.0), ("longitude", longitude)]);
+        writer
+            .insert("203.0.113.0/24".parse::<IpNet>().unwrap(), &record)
+            .unwrap();
+        self.write("geo/city.mmdb", &writer.to_bytes().unwrap());
+    }
+
+    fn load_again(&self, before: Option<&Loaded>) -> Loaded {
+        let config = self.0.path().join("windrose.toml");
+        let loaded = load_again(Some(&config), before.map(|before| &before.locations));
+        assert_eq!(errors(&loaded), [""; 0]);
+        loaded
+    }
+}
+
+/// Whether the map of a load is that of the one before it.
+fn is_kept(before: &Loaded, after: &Loaded) -> bool {
+    Arc::ptr_eq(&before.locations.map, &after.locations.map)
+}
+
+/// Whether the first database of a load was not read for it, but for the one before it.
+fn is_unread(before: &Loaded, after: &Loaded) -> bool {
+    let extract = |loaded: &Loaded| loaded.locations.places[0].extract.clone().unwrap();
+    Arc::ptr_eq(&extract(before), &extract(after))
+}
+
+#[test]
+fn databases_are_not_read_again_while_nothing_about_them_changes() {
+    let located = Located::new();
+    let first = located.load_again(None);
+    assert!(!is_kept(&Loaded::default(), &first));
+    // Records, names, the order of policies and what does not ask for locations are no matter.
+    let other = Located::ZONE.replace("policies.near", "policies.close");
+    let other = other
+        .replace("steer = \"near\"", "steer = \"close\"")
+        .replace("www", "web");
+    let other = other.replace("[\"a\", \"b\"]", "[\"b\", \"a\"]") + "[pools.c]\nbackends = [\"192.0.2.3\"]\n";
+    located.write("zones/a.example.toml", other.as_bytes());
+    let second = located.load_again(Some(&first));
+    assert!(is_kept(&first, &second));
+    // Nor is another zone that asks the same.
+    located.write("zones/b.example.toml", Located::ZONE.as_bytes());
+    let third = located.load_again(Some(&second));
+    assert!(is_kept(&first, &third));
+    assert_eq!(third.zones.len(), 2);
+}
+
+#[test]
+fn what_is_asked_anew_or_of_another_file_is_worked_out_anew() {
+    let located = Located::new();
+    let first = located.load_again(None);
+    located.write(
+        "zones/a.example.toml",
+        Located::ZONE.replace("[1.0, 100.0]", "[1.5, 100.0]").as_bytes(),
+    );
+    let moved = located.load_again(Some(&first));
+    assert!(
+        !is_kept(&first, &moved) && is_unread(&first, &moved),
+        "a site that has moved"
+    );
+    let length = fs::metadata(located.0.path().join("geo/city.mmdb")).unwrap().len();
+    located.write_database(9.5);
+    assert_eq!(
+        fs::metadata(located.0.path().join("geo/city.mmdb")).unwrap().len(),
+        length
+    );
+    let changed = located.load_again(Some(&moved));
+    assert!(
+        !is_kept(&moved, &changed) && !is_unread(&moved, &changed),
+        "a file of the same length"
+    );
+    let rules = format!(
+        "{}[policies.region]\nchoose = \"rules\"\nrules = [{{ network = \"192.0.2.0/24\", use = \"a\" }}]\notherwise = \"near\"\n",
+        Located::ZONE.replace("\"near\"", "\"region\"")
+    );
+    located.write("zones/a.example.toml", rules.as_bytes());
+    let ruled = located.load_again(Some(&changed));
+    assert!(!is_kept(&changed, &ruled) && is_unread(&changed, &ruled), "a rule");
+    located.write("windrose.toml", b"[geo]\ncity = []\n");
+    let without = load_again(Some(&located.0.path().join("windrose.toml")), Some(&ruled.locations));
+    assert!(
+        !Arc::ptr_eq(&ruled.locations.map, &without.locations.map),
+        "another list of files"
+    );
+}
+
+#[test]
+fn a_file_that_is_named_for_something_else_is_read_anew() {
+    let located = Located::new();
+    let zone = format!(
+        "{}[policies.region]\nchoose = \"rules\"\nrules = [{{ asn = 7, use = \"b\" }}]\notherwise = \"near\"\n",
+        Located::ZONE.replace("steer = \"near\"", "steer = \"region\"")
+    );
+    located.write("zones/a.example.toml", zone.as_bytes());
+    // Points and AS numbers in one file: which of them count is a matter of where it is named.
+    let mut writer = Writer::builder("test").ip_version(IpVersion::V4).build();
+    let record = BTreeMap::from([("latitude", 1.0), ("longitude", 100.0), ("asn", 7.0)]);
+    writer
+        .insert("198.51.100.0/24".parse::<IpNet>().unwrap(), &record)
+        .unwrap();
+    located.write("geo/more.mmdb", &writer.to_bytes().unwrap());
+    located.write(
+        "windrose.toml",
+        b"[geo]\ncity = \"geo/city.mmdb\"\nasn = \"geo/more.mmdb\"\n",
+    );
+    let first = located.load_again(None);
+    located.write(
+        "windrose.toml",
+        b"[geo]\ncity = [\"geo/city.mmdb\", \"geo/more.mmdb\"]\nasn = []\n",
+    );
+    let second = located.load_again(Some(&first));
+    assert!(!is_kept(&first, &second));
+}
+
+#[test]
+fn a_load_that_fails_for_a_database_serves_nothing() {
+    let located = Located::new();
+    let first = located.load_again(None);
+    located.write("geo/city.mmdb", b"no database");
+    let loaded = load_again(Some(&located.0.path().join("windrose.toml")), Some(&first.locations));
+    assert!(loaded.unusable && loaded.zones.is_empty());
+    let told = errors(&loaded);
+    assert!(told.len() == 1 && told[0].contains("geo/city.mmdb"), "{told:?}");
 }

@@ -138,6 +138,11 @@ impl Daemon {
         write(self.folder.path(), path, text);
     }
 
+    /// Removes a file of its folder.
+    pub(crate) fn remove(&self, path: &str) {
+        std::fs::remove_file(self.folder.path().join(path)).unwrap();
+    }
+
     /// Sends a signal by its short name, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.pid());

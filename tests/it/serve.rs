@@ -84,6 +84,97 @@ fn a_faulty_reload_changes_nothing_and_tells_every_fault() {
     assert!(daemon.ask(NAME).holds([192, 0, 2, 8]));
 }
 
+/// Two sites, and who is near the second one as long as nothing is known.
+const NEAREST: &str = r#"
+[records]
+"@".NS = "ns1"
+ns1.A = "192.0.2.1"
+www.steer = "near"
+[policies.near]
+choose = "nearest"
+members = ["frankfurt", "singapore"]
+[pools.frankfurt]
+location = [50.11, 8.68]
+backends = ["192.0.2.10"]
+[pools.singapore]
+location = [1.35, 103.82]
+backends = ["192.0.2.30"]
+"#;
+const CITY: &str = "geo/city.mmdb";
+const IN_ASIA: &str = "mmdb nested\n127.0.0.0/8 at=1.0,100.0\n";
+const IN_EUROPE: &str = "mmdb flat\n127.0.0.0/8 at=48.85,2.35\n";
+
+fn with_database(line: &str) -> String {
+    format!("{SETTINGS}\n[geo]\n{line}\n")
+}
+
+#[test]
+fn a_reload_takes_a_changed_database_in() {
+    let daemon = Daemon::start(&[(FILE, NEAREST), (CITY, IN_ASIA)]);
+    assert!(daemon.ask(NAME).holds([192, 0, 2, 30]));
+    daemon.write(CITY, IN_EUROPE);
+    assert!(daemon.ask(NAME).holds([192, 0, 2, 30]), "not before it is told to");
+    assert!(daemon.reload().contains("reloaded"));
+    assert!(daemon.ask(NAME).holds([192, 0, 2, 10]));
+    // A site that moves is told to the same database.
+    daemon.write(FILE, &NEAREST.replace("[1.35, 103.82]", "[48.9, 2.4]"));
+    assert!(daemon.reload().contains("reloaded"));
+    assert!(daemon.ask(NAME).holds([192, 0, 2, 30]));
+    // The default file may go: then nothing is known, and that is said.
+    daemon.write(FILE, NEAREST);
+    daemon.remove(CITY);
+    let told = daemon.reload();
+    assert!(told.contains("no location database is loaded"), "{told}");
+    assert!(daemon.ask(NAME).holds([192, 0, 2, 10]));
+}
+
+#[test]
+fn with_a_broken_database_the_old_data_stay() {
+    let settings = with_database("city = \"geo/city.mmdb\"");
+    let daemon = Daemon::start(&[("windrose.toml", &settings), (FILE, NEAREST), (CITY, IN_ASIA)]);
+    for faulty in ["", "no database", "mmdb empty", "mmdb nested\n127.0.0.0/8 asn=1\n"] {
+        daemon.write(CITY, faulty);
+        daemon.write("zones/example.net.toml", ZONE);
+        let told = daemon.reload();
+        assert!(
+            told.contains("geo/city.mmdb") && told.contains("windrose.toml:9:8"),
+            "{told}"
+        );
+        assert!(told.contains("reload refused, everything stays as it was"), "{told}");
+        assert!(daemon.ask(NAME).holds([192, 0, 2, 30]), "{faulty:?}");
+        assert_eq!(daemon.ask("www.example.net").rcode(), 5, "all or nothing");
+    }
+    daemon.remove(CITY);
+    let told = daemon.reload();
+    assert!(told.contains("geo/city.mmdb: cannot be read: No such file"), "{told}");
+    assert!(daemon.ask(NAME).holds([192, 0, 2, 30]));
+    daemon.write(CITY, IN_EUROPE);
+    let told = daemon.reload();
+    assert!(told.contains("reloaded zones=2"), "{told}");
+    assert!(daemon.ask(NAME).holds([192, 0, 2, 10]));
+}
+
+#[test]
+fn without_a_database_that_is_said_at_start_once() {
+    let daemon = Daemon::start(&[(FILE, NEAREST), ("zones/example.net.toml", NEAREST)]);
+    let log = daemon.stop().stderr;
+    assert_eq!(log.matches("no location database is loaded").count(), 1, "{log}");
+}
+
+#[test]
+fn a_broken_database_at_start_is_told_and_nothing_starts() {
+    let settings = with_database("city = [\"geo/city.mmdb\", \"geo/none.mmdb\"]");
+    let ended = run(
+        &[("windrose.toml", &settings), (FILE, NEAREST), (CITY, "no database")],
+        &["serve"],
+    );
+    assert_eq!(ended.status.code(), Some(1));
+    for part in ["windrose.toml:9:9", "geo/city.mmdb", "geo/none.mmdb"] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+    assert_eq!(ended.stdout, "");
+}
+
 #[test]
 fn a_changed_listen_needs_a_restart() {
     let daemon = Daemon::start(&[(FILE, ZONE)]);
