@@ -13,10 +13,18 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ipnet::IpNet;
+use mmdb_writer::{IpVersion, Value, Writer};
 use windrose::answer::{self, Located, Outcome, Refusal, Request, ResponseBuffer, Transport, answer};
+use windrose::geo::coordinates::Coordinates;
+use windrose::geo::extract::Extract;
+use windrose::geo::mmdb::Database;
 use windrose::health::Verdicts;
 use windrose::image::{Image, Options, Serving};
-use windrose::policy::model::{Answers, Choose, Steering};
+use windrose::policy::alias::Chance;
+use windrose::policy::client_map::ClientMap;
+use windrose::policy::model::{Answers, Choose, Condition, Rule, Rules, Steering};
+use windrose::policy::questions::Questions;
 use windrose::policy::trace::Silent;
 use windrose::policy::tree::Forest;
 use windrose::wire::code::RecordType;
@@ -52,7 +60,7 @@ enum Form {
     Batch,
 }
 
-static KINDS: [Kind; 13] = [
+static KINDS: [Kind; 15] = [
     Kind::of("static-A", || hosts(RecordType::A, "", ""), |_| {}),
     Kind::of("static-AAAA", || hosts(RecordType::AAAA, "", ""), |_| {}),
     Kind::of("name-error", || hosts(RecordType::A, "no", ""), |_| {}),
@@ -60,9 +68,24 @@ static KINDS: [Kind; 13] = [
     Kind::of("referral", || hosts(RecordType::A, "", ".sub"), |_| {}),
     Kind::of("alias-chain", || vec![query("alias.bench.", RecordType::A)], |_| {}),
     Kind::of("weighted-8-pools", steered, |steering| {
-        let sites: Vec<String> = (1..=8).map(|at| format!("site{at}")).collect();
-        sites.iter().for_each(|site| _ = pool(steering, site, &many(4)));
-        policy(steering, "root", Choose::Weighted, &sites.join(" "));
+        let names = sites(steering);
+        policy(steering, "root", Choose::Weighted, &names);
+    }),
+    Kind::of("nearest-8-sites", steered, |steering| {
+        let names = sites(steering);
+        policy(steering, "root", Choose::Nearest, &names);
+    }),
+    Kind::of("rules-8", steered, |steering| {
+        let names = sites(steering);
+        let rule = |member: usize| Rule {
+            condition: Condition {
+                country: vec![COUNTRIES[member].to_owned()],
+                ..Condition::default()
+            },
+            member,
+        };
+        let rules = (0..7).map(rule).collect();
+        policy(steering, "root", Choose::Rules(Rules { rules, otherwise: 7 }), &names);
     }),
     Kind::of("sticky-8", steered, |steering| {
         *pool(steering, "root", &many(8)).1 = true;
@@ -88,6 +111,60 @@ static KINDS: [Kind; 13] = [
         ..Kind::of("batch-static-A", || hosts(RecordType::A, "", ""), |_| {})
     },
 ];
+
+/// The countries of the location database.
+const COUNTRIES: [&str; 8] = ["DE", "FR", "US", "BR", "JP", "SG", "ZA", "AU"];
+
+/// Eight pools, each somewhere else; their names.
+fn sites(steering: &mut Steering) -> String {
+    let places = [
+        (50.1, 8.7),
+        (39.0, -77.5),
+        (1.3, 103.8),
+        (-23.5, -46.6),
+        (35.7, 139.7),
+        (-33.9, 151.2),
+        (-26.2, 28.0),
+        (37.4, -122.0),
+    ];
+    let names: Vec<String> = (1..=places.len()).map(|at| format!("site{at}")).collect();
+    for (name, (latitude, longitude)) in names.iter().zip(places) {
+        pool(steering, name, &many(4));
+        if let Some(node) = steering.nodes.last_mut() {
+            node.location = Some(Coordinates { latitude, longitude });
+        }
+    }
+    names.join(" ")
+}
+
+/// Where clients are: a database of a thousand networks at random, if anything asks for one.
+fn clients(steering: &Steering) -> ClientMap {
+    let (questions, _) = Questions::of(steering);
+    if !questions.ask_for_places() {
+        return ClientMap::without_databases(&questions);
+    }
+    let mut writer = Writer::builder("bench").ip_version(IpVersion::V4).build();
+    let mut chance = Chance::new(7);
+    let mut networks: Vec<IpNet> = (0..1000)
+        .map(|_| {
+            let address = IpAddr::V4((chance.word() as u32).into());
+            IpNet::new(address, 8 + chance.below(17) as u8).unwrap().trunc()
+        })
+        .collect();
+    networks.sort_by_key(IpNet::prefix_len);
+    for network in networks {
+        let degrees = |most: usize, chance: &mut Chance| chance.below(2 * most) as f64 - most as f64 + 0.5;
+        let location = [
+            ("latitude", Value::from(degrees(60, &mut chance))),
+            ("longitude", Value::from(degrees(180, &mut chance))),
+            ("country", Value::from(COUNTRIES[chance.below(8)])),
+        ];
+        writer.insert_value(network, Value::map(location)).unwrap();
+    }
+    let database = Database::open("bench", writer.to_bytes().unwrap()).unwrap();
+    let extract = Extract::of(&database).unwrap();
+    ClientMap::build(&questions, &[Arc::new(extract)], &[]).0
+}
 
 impl Kind {
     const fn of(name: &'static str, queries: fn() -> Vec<Vec<u8>>, steering: fn(&mut Steering)) -> Self {
@@ -117,10 +194,11 @@ impl Kind {
             client_subnet: true,
             ..Options::default()
         };
+        let clients = Arc::new(clients(&steering));
         let image = Image::compile(
             &[zone("bench.", &records)],
             &[],
-            Forest::without_databases(steering),
+            Forest::new(steering, clients),
             options,
             KEY,
         );

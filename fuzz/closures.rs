@@ -2,10 +2,17 @@
 #![allow(dead_code, reason = "each target uses one of them")]
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
 use windrose::answer::{Outcome, Request, ResponseBuffer, Transport, answer};
+use windrose::geo::coordinates::Coordinates;
+use windrose::geo::extract::Extract;
+use windrose::geo::mmdb::Database;
 use windrose::image::Serving;
+use windrose::policy::client_map::ClientMap;
+use windrose::policy::model::Condition;
+use windrose::policy::questions::{Questions, Site};
 use windrose::wire::code::RecordType;
 use windrose::wire::name::Name;
 use windrose::wire::rdata;
@@ -96,6 +103,87 @@ pub(crate) fn rdata(octets: &[u8]) {
             rdata::Piece::Octets(octets) | rdata::Piece::Name(octets) => octets,
         });
         assert_eq!(pieces.collect::<Vec<_>>().concat(), data);
+    }
+}
+
+/// A location database: opened, walked, asked, and made into a map of clients.
+pub(crate) fn mmdb(questions: &Questions, octets: &[u8]) {
+    let Ok(database) = Database::open("fuzz", octets.to_vec()) else {
+        return;
+    };
+    let addresses = [
+        "203.0.113.7",
+        "255.255.255.255",
+        "::",
+        "2001:db8::1",
+        "2002:cb00:7107::",
+    ];
+    let addresses = addresses.map(|address| address.parse::<IpAddr>().expect("an address"));
+    for address in addresses {
+        if let Ok(Some((network, _))) = database.lookup(address) {
+            assert!(network.contains(&address), "{address} is not in {network}");
+        }
+    }
+    for is_ipv4 in [true, false] {
+        for network in database.networks(is_ipv4).flatten() {
+            assert!(network.range.first <= network.range.last, "a range that goes back");
+            let _ = network.whereabouts();
+        }
+    }
+    let Ok(extract) = Extract::of(&database) else { return };
+    let extract = [Arc::new(extract)];
+    let (map, known) = ClientMap::build(questions, &extract, &extract);
+    assert_eq!(known.satisfied.len(), questions.conditions.len());
+    for address in addresses {
+        let placed = map.place(address);
+        assert!(placed.class < map.classes.count(), "a class that is none");
+        assert!(
+            placed.length <= if address.is_ipv4() { 32 } else { 128 },
+            "a prefix longer than an address"
+        );
+    }
+}
+
+/// What is asked of them: two sets of places, and each kind of condition.
+pub(crate) fn mmdb_questions() -> Questions {
+    let site = |latitude, longitude, bias| Site {
+        coordinates: Coordinates { latitude, longitude },
+        bias,
+    };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let mut conditions = vec![
+        Condition {
+            network: vec![
+                "203.0.113.0/24".parse().expect("a network"),
+                "2001:db8::/32".parse().expect("a network"),
+            ],
+            ..Condition::default()
+        },
+        Condition {
+            asn: vec![3320, 64500],
+            ..Condition::default()
+        },
+        Condition {
+            country: words(&["DE", "US"]),
+            ..Condition::default()
+        },
+        Condition {
+            subdivision: words(&["US-NY", "Hesse"]),
+            continent: words(&["EU", "NA"]),
+            ..Condition::default()
+        },
+    ];
+    conditions.sort_unstable();
+    Questions {
+        sets: vec![
+            vec![
+                site(1.35, 103.82, 1.0),
+                site(39.04, -77.49, 1.0),
+                site(50.11, 8.68, 1.0),
+            ],
+            vec![site(39.04, -77.49, 0.5), site(50.11, 8.68, 1.0)],
+        ],
+        conditions,
     }
 }
 

@@ -14,9 +14,8 @@ use super::record::Field;
 /// counts as an IPv4 one is read as that before it is looked up; of others, as those of Teredo, nothing is known.
 const ALIASES: [&str; 3] = ["::ffff:0:0/96", "2001::/32", "2002::/16"];
 
-/// A node of a tree has two ends. Leave is given for as many again, and for networks that are told in parts.
-const ENDS_PER_NODE: usize = 4;
-const ENDS_MIN: usize = 1024;
+/// The most ends that a tree may have for each node: one, but for prefixes of its own that lead to others, as those of [`ALIASES`] do.
+const ENDS_A_NODE_MAX: usize = 16;
 
 /// An open database.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ pub enum Error {
     Empty,
     /// It is not in this format, or damaged.
     Broken(MaxMindDbError),
-    /// Its tree has more ends than its nodes allow: branches lead to one another, and walking them might never end.
+    /// Its tree has far more networks than nodes, since it leads to the same nodes again and again.
     Tangled,
 }
 
@@ -42,7 +41,9 @@ impl fmt::Display for Error {
         match self {
             Error::Empty => f.write_str("the file is empty"),
             Error::Broken(error) => write!(f, "not a sound MaxMind database: {error}"),
-            Error::Tangled => f.write_str("not a sound MaxMind database: its tree leads back into itself"),
+            Error::Tangled => {
+                f.write_str("not a sound MaxMind database: its tree leads to the same networks again and again")
+            }
         }
     }
 }
@@ -60,8 +61,8 @@ pub struct Networks<'d> {
     left: Vec<IpNet>,
     within: Option<(Range, Within<'d, Vec<u8>>)>,
     options: WithinOptions,
-    /// How many networks may still come.
-    ends: usize,
+    /// How many more there may be: a tree of n nodes has n + 1 ends, but one of a few nodes that lead to one another has 2^128.
+    may_come: usize,
 }
 
 impl Database {
@@ -145,7 +146,7 @@ impl Database {
             left,
             within: None,
             options: self.options().include_networks_without_data(),
-            ends: ENDS_PER_NODE * self.reader.metadata().node_count as usize + ENDS_MIN,
+            may_come: ENDS_A_NODE_MAX * (self.reader.metadata().node_count as usize + usize::from(u8::MAX)),
         }
     }
 }
@@ -189,17 +190,17 @@ impl<'d> Iterator for Networks<'d> {
             if let Some((bounds, within)) = &mut self.within
                 && let Some(found) = within.next()
             {
-                let bounds = *bounds;
-                let Some(ends) = self.ends.checked_sub(1) else {
-                    self.within = None;
-                    self.left.clear();
+                let Some(may_come) = self.may_come.checked_sub(1) else {
+                    (self.within, self.left) = (None, Vec::new());
                     return Some(Err(Error::Tangled));
                 };
-                self.ends = ends;
-                if found.as_ref().is_ok_and(|found| !found.has_data()) {
-                    continue;
+                self.may_come = may_come;
+                let bounds = *bounds;
+                match found {
+                    Ok(found) if !found.has_data() => continue,
+                    Ok(found) => return Some(Network::new(found, bounds)),
+                    Err(error) => return Some(Err(error.into())),
                 }
-                return Some(found.map_err(Error::from).and_then(|found| Network::new(found, bounds)));
             }
             let next = self.left.pop()?;
             // maxminddb has a type of its own for networks, which it does not hand on.
@@ -318,6 +319,23 @@ mod tests {
             found.unwrap().0.to_string()
         };
         assert_eq!([network("192.0.2.1"), network("2001:db8::1")], ["0.0.0.0/0", "::/1"]);
+    }
+
+    #[test]
+    fn a_tree_that_leads_to_the_same_nodes_again_and_again_is_told() {
+        let mut writer = Writer::builder("test").ip_version(IpVersion::V4).build();
+        let record = std::collections::BTreeMap::from([("asn", 1)]);
+        writer.insert("0.0.0.0/32".parse::<IpNet>().unwrap(), &record).unwrap();
+        let mut octets = writer.to_bytes().unwrap();
+        // Each of its 32 nodes leads on to the right as it does to the left.
+        let node = octets.len().min(6 * 31);
+        for at in (0..node).step_by(6) {
+            let (left, right) = octets[at..at + 6].split_at_mut(3);
+            right.copy_from_slice(left);
+        }
+        let database = Database::open("test", octets).unwrap();
+        let errors: Vec<Error> = database.networks(true).filter_map(Result::err).collect();
+        assert!(matches!(errors[..], [Error::Tangled]), "{errors:?}");
     }
 
     #[test]

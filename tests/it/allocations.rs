@@ -1,10 +1,22 @@
 //! No answer takes memory: every kind of answer is given while an allocator counts.
 
+use std::sync::Arc;
+
 use windrose::answer::{Request, ResponseBuffer, Transport, answer};
+use windrose::geo::coordinates::Coordinates;
+use windrose::geo::extract::Extract;
+use windrose::geo::mmdb::Database;
+use windrose::image::{Image, Options, Serving};
+use windrose::policy::client_map::ClientMap;
+use windrose::policy::model::{Choose, Condition, Rule, Rules};
+use windrose::policy::questions::Questions;
+use windrose::policy::tree;
 use windrose::wire::code::RecordType;
 
 use crate::allocation;
-use crate::fixture::{SUBNET, query, query_edns, request, serving};
+use crate::atlases::octets_of;
+use crate::fixture::{SUBNET, query, query_edns, request, serving, zone};
+use crate::forests::Forest;
 use crate::message::decode;
 
 /// What a response is told by: rcode, answers, authorities, and whether TC is set.
@@ -165,5 +177,93 @@ fn no_answer_allocates() {
             message.flags & 0x0200 != 0,
         );
         assert_eq!(got, told, "{title}: {message:?}");
+    }
+}
+
+/// Policies by location, with a site that is down: what stands above `region` must look for whom that is usable.
+fn serving_by_location() -> Serving {
+    let mut forest = Forest::default();
+    for (name, backend, latitude, longitude) in [
+        ("a", "192.0.2.1", 50.0, 8.0),
+        ("b", "192.0.2.2", 39.0, -77.0),
+        ("c", "192.0.2.3", 1.0, 103.0),
+        ("down", "192.0.2.66", -33.0, 151.0),
+    ] {
+        let pool = forest.pool(name, backend);
+        forest.node(pool).location = Some(Coordinates { latitude, longitude });
+    }
+    forest.policy("near", Choose::Nearest, "c b a");
+    let condition = Condition {
+        country: vec!["DE".to_owned()],
+        ..Condition::default()
+    };
+    let rules = vec![Rule { condition, member: 0 }];
+    forest.policy("region", Choose::Rules(Rules { rules, otherwise: 1 }), "a down");
+    forest.policy("weighted", Choose::Weighted, "region*3 b*1 c*0");
+    let sticky = forest.policy("sticky", Choose::Weighted, "region b c");
+    forest.node(sticky).sticky = true;
+    forest.policy("among", Choose::Nearest, "region b c");
+    forest.policy("tiers", Choose::Failover, "region among");
+    let database = Database::open(
+        "test",
+        octets_of("mmdb nested\n198.51.100.0/24 at=48.0,2.0 country=DE\n203.0.0.0/16 at=40.0,-74.0\n"),
+    );
+    let database = [Arc::new(Extract::of(&database.unwrap()).unwrap())];
+    let verdicts = forest.down("192.0.2.66");
+    let (map, _) = ClientMap::build(&Questions::of(&forest.steering).0, &database, &[]);
+    let records: Vec<String> = forest
+        .steering
+        .by_name
+        .keys()
+        .map(|root| format!("{root} steer {root}"))
+        .collect();
+    let records: Vec<&str> = records.iter().map(String::as_str).collect();
+    let options = Options {
+        client_subnet: true,
+        ..Options::default()
+    };
+    let compiled = tree::Forest::new(forest.steering, Arc::new(map));
+    let image = Image::compile(&[zone("test.", &records)], &[], compiled, options, [1, 2]);
+    Serving::new(Arc::new(image), &verdicts)
+}
+
+#[test]
+fn no_answer_by_location_allocates() {
+    let serving = serving_by_location();
+    let mut response = ResponseBuffer::with_capacity(1232);
+    let mut handed_out = std::collections::BTreeSet::new();
+    for root in ["near", "region", "weighted", "sticky", "among", "tiers"] {
+        let name = format!("{root}.test.");
+        // Germany; somewhere in the west; nowhere.
+        for subnet in [
+            SUBNET,
+            [0, 8, 0, 7, 0, 1, 24, 0, 203, 0, 113],
+            [0, 8, 0, 7, 0, 1, 24, 0, 8, 8, 8],
+        ] {
+            let octets = query_edns(&name, RecordType::A, &subnet);
+            for random in [0, 1, u64::MAX, 0x1234_5678_9abc_def0] {
+                let (_, allocations) =
+                    allocation::during(|| answer(&request(&octets, random), &serving, &mut response));
+                assert_eq!(allocations, 0, "{root} takes memory");
+            }
+            let message = decode(response.as_slice()).unwrap();
+            handed_out.insert((root, subnet[8], message.sections[0][0].rdata[3]));
+        }
+    }
+    // Each goes the way that it should.
+    for expected in [
+        ("near", 198, 1),
+        ("near", 203, 2),
+        ("near", 8, 3),
+        ("region", 198, 1),
+        ("region", 8, 66),
+        ("among", 198, 1),
+        ("among", 203, 2),
+        ("among", 8, 2),
+        ("tiers", 198, 1),
+        ("tiers", 203, 2),
+        ("weighted", 203, 2),
+    ] {
+        assert!(handed_out.contains(&expected), "{expected:?} is not in {handed_out:?}");
     }
 }
