@@ -8,8 +8,9 @@ use std::fmt;
 
 use super::overlay::Range;
 
-/// The bits that the first table decides: 2^18 entries of 4 octets are 1 MiB, and most IPv4 networks are decided there or one node below.
-const DIRECT_BITS: u32 = 18;
+/// The bits that the first table decides, and from how many ranges on: 2^18 entries of 4 octets are 1 MiB, and of a map of the world most
+/// IPv4 networks are decided there or one node below. A small map has a small table.
+const DIRECT_BITS: [(usize, u32); 3] = [(4096, 18), (64, 12), (2, 6)];
 
 /// The bits that a node decides: one word says something of each of its slots.
 const STRIDE: u32 = 6;
@@ -128,6 +129,8 @@ pub struct Shared {
 
 /// The map.
 pub struct PrefixMap {
+    /// The bits that the first table decides; 0 if there is one number for all.
+    direct_bits: u32,
     direct: Box<[u32]>,
     nodes: Box<[Node]>,
     numbers: Numbers,
@@ -136,8 +139,14 @@ pub struct PrefixMap {
 impl PrefixMap {
     /// From ranges that are all addresses.
     pub fn new(runs: &Runs) -> Self {
-        if runs.len() < 2 {
+        let bits = DIRECT_BITS.into_iter().find(|(least, _)| runs.len() >= *least);
+        Self::with_direct_bits(runs, bits.map_or(0, |(_, bits)| bits))
+    }
+
+    fn with_direct_bits(runs: &Runs, direct_bits: u32) -> Self {
+        if direct_bits == 0 {
             return Self {
+                direct_bits,
                 direct: [IS_NUMBER | runs.number(0)].into(),
                 nodes: Box::default(),
                 numbers: Numbers::Narrow(Box::default()),
@@ -148,13 +157,14 @@ impl PrefixMap {
             nodes: Vec::new(),
             numbers: Vec::new(),
         };
-        let direct = builder.direct();
+        let direct = builder.direct(direct_bits);
         let narrow = builder.numbers.iter().all(|number| *number <= u32::from(u16::MAX));
         let numbers = match narrow {
             true => Numbers::Narrow(builder.numbers.iter().map(|number| *number as u16).collect()),
             false => Numbers::Wide(builder.numbers.into()),
         };
         Self {
+            direct_bits,
             direct,
             nodes: builder.nodes.into(),
             numbers,
@@ -172,7 +182,7 @@ impl PrefixMap {
             };
         }
         let mut node = &self.nodes[entry as usize];
-        let mut decided = DIRECT_BITS;
+        let mut decided = self.direct_bits;
         loop {
             let slot = key.bits(decided, STRIDE);
             let below = (1_u64 << slot) - 1;
@@ -216,7 +226,7 @@ impl PrefixMap {
 
     /// Whether all addresses have the same number.
     pub fn is_uniform(&self) -> bool {
-        self.direct.len() == 1
+        self.direct_bits == 0
     }
 
     /// How much memory it takes, in octets.
@@ -232,7 +242,7 @@ impl PrefixMap {
     fn slot<K: Key>(&self, key: K) -> usize {
         match self.is_uniform() {
             true => 0,
-            false => key.bits(0, DIRECT_BITS),
+            false => key.bits(0, self.direct_bits),
         }
     }
 }
@@ -259,11 +269,11 @@ struct Builder<'r> {
 }
 
 impl Builder<'_> {
-    fn direct(&mut self) -> Box<[u32]> {
+    fn direct(&mut self, bits: u32) -> Box<[u32]> {
         let mut run = 0;
-        let mut direct = Vec::with_capacity(1 << DIRECT_BITS);
-        for slot in 0..1_u128 << DIRECT_BITS {
-            let block = block(slot << (u128::BITS - DIRECT_BITS), DIRECT_BITS);
+        let mut direct = Vec::with_capacity(1 << bits);
+        for slot in 0..1_u128 << bits {
+            let block = block(slot << (u128::BITS - bits), bits);
             while self.runs.last(run) < block.first {
                 run += 1;
             }
@@ -274,7 +284,7 @@ impl Builder<'_> {
             }
             let node = self.nodes.len();
             self.nodes.push(Node::default());
-            self.fill(node, block.first, DIRECT_BITS, run);
+            self.fill(node, block.first, bits, run);
             direct.push(node as u32);
         }
         direct.into()
@@ -337,6 +347,7 @@ mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use proptest::sample::select;
 
     /// Runs that begin at these addresses.
     fn runs(mut borders: Vec<(u128, u32)>) -> Runs {
@@ -374,9 +385,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ipv6_is_as_defined(borders in borders(128), others in vec(any::<u128>(), 20)) {
+        fn ipv6_is_as_defined(borders in borders(128), others in vec(any::<u128>(), 20), bits in select(vec![6, 12, 18])) {
             let runs = runs(borders);
-            let map = PrefixMap::new(&runs);
+            prop_assume!(runs.len() > 1);
+            let map = PrefixMap::with_direct_bits(&runs, bits);
             let near = runs.iter().flat_map(|(range, _)| [range.first, range.last, range.first.saturating_add(1)]);
             for address in near.chain(others) {
                 prop_assert_eq!(map.get(address), plain(&runs, address), "{:x}", address);
@@ -384,9 +396,10 @@ mod tests {
         }
 
         #[test]
-        fn ipv4_is_as_defined(borders in borders(32), others in vec(any::<u32>(), 20)) {
+        fn ipv4_is_as_defined(borders in borders(32), others in vec(any::<u32>(), 20), bits in select(vec![6, 12, 18])) {
             let runs = runs(borders);
-            let map = PrefixMap::new(&runs);
+            prop_assume!(runs.len() > 1);
+            let map = PrefixMap::with_direct_bits(&runs, bits);
             let near = runs.iter().flat_map(|(range, _)| [range.first, range.last]).map(|address| (address >> 96) as u32);
             for address in near.chain(others) {
                 let expected = plain(&runs, u128::from(address) << 96);

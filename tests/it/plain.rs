@@ -315,6 +315,7 @@ fn steer(
                 host,
                 question,
                 room - aliases - 12 - host.wire().len(),
+                12 + question.name.wire().len() + 4 + aliases + 12 + host.wire().len(),
                 plain,
             );
         }
@@ -367,15 +368,16 @@ fn steer(
     }
 }
 
-/// What follows a CNAME to a host that is a name of the same zone: if it fits whole, and unless it is steered.
-fn onward(world: &World, zone: &Zone, host: &Name, question: &Question, room: usize, plain: &mut Plain) {
+/// What follows a CNAME to a host that is a name of the same zone: if it fits whole, and unless it is steered. `start` is its place in the
+/// message: it is left out where pointers would not reach (RFC 1035 4.1.4: 14 bits).
+fn onward(world: &World, zone: &Zone, host: &Name, question: &Question, room: usize, start: usize, plain: &mut Plain) {
     let ours = matches!(deepest(world, host), Answering::Zone(deepest) if deepest.origin == zone.origin);
     if !ours || matches!(question.qtype, RecordType::CNAME | RecordType::ANY) {
         return;
     }
     let mut writer = Writer::after_question(host, 0);
     let sections = composed(world, zone, host, zone.lookup(host), question, &mut writer);
-    if sections.steer.is_some() || writer.position() > room {
+    if sections.steer.is_some() || writer.position() > room || start + writer.position() > 0x3fff {
         return;
     }
     plain.rcode = sections.rcode.0;
