@@ -26,6 +26,7 @@ pub mod answer;
 
 pub mod config;
 pub mod load;
+pub mod probe;
 
 pub mod server;
 

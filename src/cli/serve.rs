@@ -19,9 +19,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::interval;
 
 use super::log;
+use crate::control::prober::Prober;
 use crate::control::publisher::Publisher;
 use crate::control::reload::{Before, Reloader, build};
+use crate::health::Verdicts;
+use crate::image::Serving;
 use crate::load::{self, Loaded};
+use crate::policy::targets::Targets;
 use crate::server::limit::Limits;
 use crate::server::listen::{self, Bound};
 use crate::server::stream::Streams;
@@ -75,7 +79,18 @@ fn serve(
     let (settings, zones) = (loaded.settings.clone(), loaded.zones.len());
     let before = Before::of(&loaded);
     // What takes long comes before the sockets: whoever finds them open is answered.
-    let publisher = Arc::new(Publisher::new(build(loaded)));
+    let (targets, warmup) = (Targets::of(&loaded.steering, &loaded.probes), settings.warmup);
+    let serving = build(loaded);
+    let publisher = Arc::new(Publisher::new(Serving::new(
+        serving.image.clone(),
+        &Verdicts::default(),
+    )));
+    let prober = Prober::start(publisher.clone());
+    // Nobody is answered before the first round of probes is in, or the warm-up has passed.
+    let served = prober.serve(serving, targets, warmup);
+    if served.blocking_recv().is_err() {
+        return Err(vec!["the probes cannot be started".to_owned()]);
+    }
     give_back_freed_memory();
     let bound = listen::bind(&settings).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let ready = Ready {
@@ -86,7 +101,7 @@ fn serve(
     let servers = Servers::start(bound, &publisher.shared()).map_err(told("serving cannot be started"))?;
     runtime.spawn(reload_at(
         hangup,
-        Arc::new(Reloader::new(config, settings, before, publisher.clone())),
+        Arc::new(Reloader::new(config, settings, before, prober)),
     ));
     runtime.spawn(sweep(publisher));
     // Nobody may be reading; the daemon serves all the same.

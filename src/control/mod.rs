@@ -1,4 +1,5 @@
 //! The running daemon: what it serves and how that is replaced.
 
+pub mod prober;
 pub mod publisher;
 pub mod reload;

@@ -30,9 +30,11 @@ impl Publisher {
     }
 
     /// Serves this from now on. A query that is being answered is answered from what it began with.
-    pub fn publish(&self, next: Serving) {
+    pub fn publish(&self, next: Serving) -> Arc<Serving> {
+        let next = Arc::new(next);
         let mut retired = self.retired();
-        retired.push(self.shared.swap(Arc::new(next)));
+        retired.push(self.shared.swap(next.clone()));
+        next
     }
 
     /// Frees what is served no more and read by nobody; says whether something is still read. Called now and then, on a thread

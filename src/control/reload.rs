@@ -6,13 +6,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::publisher::Publisher;
+use super::prober::Prober;
 use crate::config::Settings;
 use crate::diagnostic::Diagnostic;
 use crate::health::Verdicts;
 use crate::image::{Image, Options, Serving};
 use crate::load::geo::Locations;
 use crate::load::{self, Loaded};
+use crate::policy::targets::Targets;
 use crate::policy::tree::Forest;
 use crate::wire::name::Name;
 
@@ -45,7 +46,7 @@ fn random_key() -> [u64; 2] {
 pub struct Reloader {
     config: Option<PathBuf>,
     in_force: Settings,
-    publisher: Arc<Publisher>,
+    prober: Prober,
     /// What the next load goes by. Held by the reload under way: the one that began last has read last and must publish last.
     before: Mutex<Before>,
 }
@@ -85,6 +86,8 @@ pub enum Refused {
     Faults(Vec<Diagnostic>),
     /// These settings have changed, and need a restart.
     Restart(Vec<&'static str>),
+    /// The daemon is ending.
+    Ended,
 }
 
 /// The serial number of every zone.
@@ -121,11 +124,11 @@ impl Serials {
 
 impl Reloader {
     /// `config` is the `--config` flag; settings and what was before are those that the daemon was started with.
-    pub fn new(config: Option<PathBuf>, in_force: Settings, before: Before, publisher: Arc<Publisher>) -> Self {
+    pub fn new(config: Option<PathBuf>, in_force: Settings, before: Before, prober: Prober) -> Self {
         Self {
             config,
             in_force,
-            publisher,
+            prober,
             before: Mutex::new(before),
         }
     }
@@ -147,7 +150,12 @@ impl Reloader {
         let warnings = std::mem::take(&mut loaded.faults);
         before.serials.hold(&mut loaded);
         *before = Before::of(&loaded);
-        self.publisher.publish(build(loaded));
+        let (targets, warmup) = (Targets::of(&loaded.steering, &loaded.probes), loaded.settings.warmup);
+        // What was served goes on being served until the first round of what is new is in.
+        let served = self.prober.serve(build(loaded), targets, warmup);
+        if served.blocking_recv().is_err() {
+            return Err(Refused::Ended);
+        }
         Ok(Reloaded { zones, warnings, later })
     }
 
@@ -178,6 +186,7 @@ impl fmt::Display for Refused {
                 1 => f.write_str("1 error"),
                 count => write!(f, "{count} errors"),
             },
+            Refused::Ended => f.write_str("the daemon is ending"),
             Refused::Restart(keys) => {
                 write!(f, "{} changed, which needs a restart", keys.join(", "))
             }

@@ -1,6 +1,7 @@
 //! Is a backend fit? Verdicts on addresses. No sockets; time is an argument.
 
 pub mod probe;
+pub mod tracker;
 
 /// What is believed of one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -12,6 +13,17 @@ pub enum Verdict {
     /// No probe has spoken yet, or there is none: it counts as healthy.
     #[default]
     Unknown,
+}
+
+impl Verdict {
+    /// `up`, `down` or `unknown`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Up => "up",
+            Verdict::Down => "down",
+            Verdict::Unknown => "unknown",
+        }
+    }
 }
 
 /// An address of a backend of a pool, by its place in [`Verdicts`].

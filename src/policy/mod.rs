@@ -16,6 +16,7 @@ pub mod pool;
 pub mod questions;
 pub mod roots;
 pub mod sticky;
+pub mod targets;
 pub mod trace;
 pub mod tree;
 pub mod unsatisfied;

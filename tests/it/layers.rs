@@ -29,6 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
         ],
     ),
+    ("probe", &["health"]),
     ("server", &["wire", "policy", "image", "answer", "config"]),
     (
         "control",
@@ -42,6 +43,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "answer",
             "config",
             "load",
+            "probe",
             "server",
         ],
     ),

@@ -1,0 +1,330 @@
+//! Runs the probes of what is served, and turns their results into verdicts and verdicts into answers: one task that owns every tracker, so
+//! that nothing of this needs a lock.
+//!
+//! A new load is handed in whole. What it probes and was probed before keeps its history; what is new is tried once, spread over the
+//! warm-up, while what was served goes on being served. Then the new image is published with all that is known.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::publisher::Publisher;
+use crate::health::Verdict;
+use crate::health::probe::{Kind, Verify};
+use crate::health::tracker::{Outcome, Tracker};
+use crate::image::Serving;
+use crate::policy::targets::{TargetKey, Targets};
+use crate::probe::{self, Certificates};
+
+/// Changes of verdicts that come so close together are published as one.
+const COALESCE: Duration = Duration::from_millis(3);
+
+/// The most probes that run at a time: as many descriptors as any system gives without asking.
+const IN_FLIGHT_MAX: usize = 512;
+
+/// Hands loads to the task.
+#[derive(Debug, Clone)]
+pub struct Prober {
+    commands: mpsc::UnboundedSender<Load>,
+}
+
+/// Something new to serve.
+#[derive(Debug)]
+pub struct Load {
+    /// Worked out with every verdict unknown.
+    pub serving: Serving,
+    /// What is probed for it.
+    pub targets: Targets,
+    /// What certificates are checked against.
+    pub certificates: Certificates,
+    /// How long its first round may take.
+    pub warmup: Duration,
+    /// Told when it is served.
+    pub served: oneshot::Sender<()>,
+}
+
+impl Prober {
+    /// Starts the task, within a runtime.
+    pub fn start(publisher: Arc<Publisher>) -> Self {
+        let (commands, loads) = mpsc::unbounded_channel();
+        tokio::spawn(Task::new(publisher).run(loads));
+        Self { commands }
+    }
+
+    /// Hands a load in. What is to be waited for ends when it is served, or with an error if the task is gone.
+    pub fn serve(&self, serving: Serving, targets: Targets, warmup: Duration) -> oneshot::Receiver<()> {
+        let (served, wait) = oneshot::channel();
+        let ways = targets.list.iter().filter_map(|(key, _)| match &key.probe.kind {
+            Kind::Http(http) => http.tls.as_ref(),
+            Kind::Tcp => None,
+        });
+        let certificates = Certificates::read(ways.collect::<Vec<&Verify>>());
+        let load = Load {
+            serving,
+            targets,
+            certificates,
+            warmup,
+            served,
+        };
+        // If the task is gone, whoever waits is told by the channel that went with the load.
+        let _ = self.commands.send(load);
+        wait
+    }
+}
+
+/// A target, by a number that it keeps for as long as it is probed.
+type Id = u64;
+
+/// What is probed, and what is known of it.
+struct Probed {
+    key: Arc<TargetKey>,
+    tracker: Tracker,
+    /// The full names of its probes, for people.
+    names: Vec<String>,
+    certificates: Arc<Certificates>,
+    /// Where in its interval it is probed after the first round.
+    phase: Duration,
+}
+
+/// What is served, and the numbers of its targets, by place in their list.
+struct Served {
+    serving: Arc<Serving>,
+    targets: Targets,
+    ids: Vec<Id>,
+}
+
+/// A load that waits for its first round.
+struct Waiting {
+    load: Served,
+    /// The targets that have no result yet.
+    missing: HashSet<Id>,
+    served: oneshot::Sender<()>,
+    until: Instant,
+}
+
+struct Task {
+    publisher: Arc<Publisher>,
+    start: Instant,
+    ids: BTreeMap<Arc<TargetKey>, Id>,
+    probed: HashMap<Id, Probed>,
+    next_id: Id,
+    /// When each target is probed next, the first first.
+    schedule: BinaryHeap<Reverse<(Instant, Id)>>,
+    now_served: Option<Served>,
+    waiting: Option<Waiting>,
+    /// When changed verdicts are published.
+    publish_at: Option<Instant>,
+    in_flight: Arc<Semaphore>,
+    results: mpsc::UnboundedSender<(Id, Outcome)>,
+    incoming: mpsc::UnboundedReceiver<(Id, Outcome)>,
+}
+
+impl Task {
+    fn new(publisher: Arc<Publisher>) -> Self {
+        let (results, incoming) = mpsc::unbounded_channel();
+        Self {
+            publisher,
+            start: Instant::now(),
+            ids: BTreeMap::new(),
+            probed: HashMap::new(),
+            next_id: 0,
+            schedule: BinaryHeap::new(),
+            now_served: None,
+            waiting: None,
+            publish_at: None,
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            results,
+            incoming,
+        }
+    }
+
+    /// Until nobody can hand in a load any more.
+    async fn run(mut self, mut loads: mpsc::UnboundedReceiver<Load>) {
+        loop {
+            let next = self.next_event();
+            tokio::select! {
+                load = loads.recv() => match load {
+                    Some(load) => self.take_load(load),
+                    None => return,
+                },
+                result = self.incoming.recv() => if let Some((id, outcome)) = result {
+                    self.take_result(id, outcome);
+                },
+                () = sleep_until(next.unwrap_or(self.start)), if next.is_some() => {}
+            }
+            self.advance(Instant::now());
+        }
+    }
+
+    /// When something is to be done if nothing comes before.
+    fn next_event(&self) -> Option<Instant> {
+        let due = self.schedule.peek().map(|Reverse((due, _))| *due);
+        let until = self.waiting.as_ref().map(|waiting| waiting.until);
+        [due, until, self.publish_at].into_iter().flatten().min()
+    }
+
+    fn take_load(&mut self, load: Load) {
+        let now = Instant::now();
+        let certificates = Arc::new(load.certificates);
+        let count = load.targets.list.len().max(1) as u32;
+        let mut new = Vec::new();
+        let mut ids = Vec::with_capacity(load.targets.list.len());
+        for (place, (key, names)) in (0..).zip(&load.targets.list) {
+            let id = match self.ids.get(key) {
+                Some(id) => *id,
+                None => {
+                    self.next_id += 1;
+                    let key = Arc::new(key.clone());
+                    self.ids.insert(key.clone(), self.next_id);
+                    let probed = Probed {
+                        // Probes are spread over their interval evenly, whatever the others.
+                        phase: key.probe.interval * place / count,
+                        key,
+                        tracker: Tracker::default(),
+                        names: Vec::new(),
+                        certificates: certificates.clone(),
+                    };
+                    self.probed.insert(self.next_id, probed);
+                    new.push(self.next_id);
+                    self.next_id
+                }
+            };
+            if let Some(probed) = self.probed.get_mut(&id) {
+                probed.names.clone_from(names);
+                probed.certificates = certificates.clone();
+            }
+            ids.push(id);
+        }
+        // The first round ends with the warm-up.
+        for (place, id) in (0..).zip(&new) {
+            let timeout = self
+                .probed
+                .get(id)
+                .map_or(Duration::ZERO, |probed| probed.key.probe.timeout);
+            let window = load.warmup.saturating_sub(timeout);
+            self.schedule
+                .push(Reverse((now + window * place / new.len() as u32, *id)));
+        }
+        let has_no_result = |id: &&Id| self.probed.get(id).is_some_and(|probed| probed.tracker.last.is_none());
+        // A load that waited is not served any more: this one has come after it.
+        self.waiting = Some(Waiting {
+            missing: ids.iter().filter(has_no_result).copied().collect(),
+            load: Served {
+                serving: Arc::new(load.serving),
+                targets: load.targets,
+                ids,
+            },
+            served: load.served,
+            until: now + load.warmup,
+        });
+    }
+
+    fn take_result(&mut self, id: Id, outcome: Outcome) {
+        let Some(probed) = self.probed.get_mut(&id) else { return };
+        let (rise, fall, reason) = (probed.key.probe.rise, probed.key.probe.fall, outcome.reason.clone());
+        if let Some(verdict) = probed.tracker.take(outcome, rise, fall, self.start.elapsed()) {
+            let (address, probe) = (probed.key.address, probed.names.join(" "));
+            tracing::info!(%address, probe, verdict = verdict.word(), reason, "verdict");
+            self.publish_at.get_or_insert(Instant::now() + COALESCE);
+        }
+        if let Some(waiting) = &mut self.waiting {
+            waiting.missing.remove(&id);
+        }
+    }
+
+    /// Does what is due.
+    fn advance(&mut self, now: Instant) {
+        self.start_probes(now);
+        let is_ready = |waiting: &mut Waiting| waiting.missing.is_empty() || now >= waiting.until;
+        if let Some(waiting) = self.waiting.take_if(is_ready) {
+            self.serve(waiting);
+        } else if self.publish_at.is_some_and(|at| now >= at) {
+            self.publish_at = None;
+            if let Some(served) = self.now_served.take() {
+                self.now_served = Some(self.publish(served));
+            }
+        }
+    }
+
+    fn serve(&mut self, waiting: Waiting) {
+        self.publish_at = None;
+        let load = self.publish(waiting.load);
+        let still: HashSet<Id> = load.ids.iter().copied().collect();
+        self.probed.retain(|id, _| still.contains(id));
+        self.ids.retain(|_, id| still.contains(id));
+        self.now_served = Some(load);
+        // Who handed it in may have gone.
+        let _ = waiting.served.send(());
+    }
+
+    /// Publishes what is served under the verdicts of now.
+    fn publish(&self, served: Served) -> Served {
+        let of = |id: &Id| {
+            self.probed
+                .get(id)
+                .map_or(Verdict::Unknown, |probed| probed.tracker.verdict)
+        };
+        let verdicts = served
+            .targets
+            .verdicts(|place| served.ids.get(place).map_or(Verdict::Unknown, of));
+        Served {
+            serving: self.publisher.publish(served.serving.under(&verdicts)),
+            ..served
+        }
+    }
+
+    fn start_probes(&mut self, now: Instant) {
+        while let Some(Reverse((due, id))) = self.schedule.peek().copied().filter(|Reverse((due, _))| *due <= now) {
+            self.schedule.pop();
+            // What is not probed any more is passed over.
+            let Some(probed) = self.probed.get(&id) else { continue };
+            let interval = probed.key.probe.interval;
+            let mut next = match probed.tracker.last {
+                None => in_phase(self.start + probed.phase, due + interval / 2, interval),
+                Some(_) => due + interval,
+            };
+            // Those that were missed, by a machine that slept, are not made up for.
+            if next <= now {
+                next = in_phase(next, now, interval);
+            }
+            self.schedule.push(Reverse((next, id)));
+            let (key, certificates) = (probed.key.clone(), probed.certificates.clone());
+            let (in_flight, results) = (self.in_flight.clone(), self.results.clone());
+            tokio::spawn(async move {
+                let Ok(_permit) = in_flight.acquire_owned().await else {
+                    return;
+                };
+                let outcome = probe::run(&key.probe, key.address, &certificates).await;
+                // If the task is gone, so is everything.
+                let _ = results.send((id, outcome));
+            });
+        }
+    }
+}
+
+/// The first moment after another one that is a whole number of intervals from a base.
+fn in_phase(base: Instant, after: Instant, interval: Duration) -> Instant {
+    let passed = after.saturating_duration_since(base).as_nanos();
+    let intervals = passed / interval.as_nanos().max(1) + u128::from(after >= base);
+    base + interval * u32::try_from(intervals).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_are_kept() {
+        let base = Instant::now();
+        let at = |millis: u64| base + Duration::from_millis(millis);
+        let second = Duration::from_secs(1);
+        assert_eq!(in_phase(at(300), at(0), second), at(300));
+        assert_eq!(in_phase(at(300), at(300), second), at(1300));
+        assert_eq!(in_phase(at(300), at(5200), second), at(5300));
+        assert_eq!(in_phase(at(300), at(5400), second), at(6300));
+    }
+}
