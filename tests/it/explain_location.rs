@@ -434,3 +434,31 @@ fn an_explanation_is_true_of_the_answer() {
     }
     assert_eq!(pools.len(), 5, "{pools:?}");
 }
+
+/// A list of networks may be long; what is told of it is not.
+#[test]
+fn long_lists_of_a_rule_are_cut_short() {
+    let networks: Vec<String> = (0..20).map(|third| format!("\"10.0.{third}.0/24\"")).collect();
+    let zone = format!(
+        r#"
+[records]
+"@".NS = "ns.example.net."
+www.steer = "web"
+[networks]
+office = [{}]
+[policies.web]
+choose = "rules"
+rules = [{{ network = "office", use = "one" }}]
+otherwise = "two"
+[pools.one]
+backends = ["192.0.2.1"]
+[pools.two]
+backends = ["192.0.2.2"]
+"#,
+        networks.join(", ")
+    );
+    let files = [("zones/gtm.example.com.toml", &*zone)];
+    let ended = run(&files, &["explain", "www.gtm.example.com", "--client", "10.0.19.1"]);
+    let line = "    -> network 10.0.0.0/24 10.0.1.0/24 10.0.2.0/24 10.0.3.0/24 10.0.4.0/24 10.0.5.0/24 10.0.6.0/24 10.0.7.0/24 and 12 more -> one  holds\n";
+    assert!(ended.stdout.contains(line), "{}", ended.stdout);
+}
