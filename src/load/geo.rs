@@ -117,8 +117,18 @@ impl Named {
         });
     }
 
+    /// What the system knows of the file. A pipe would be waited for, a device read without end, and neither can be told to be unchanged.
+    fn metadata(&self) -> Result<Metadata, String> {
+        let metadata = fs::metadata(&self.path).map_err(|error| format!("cannot be read: {error}"))?;
+        match metadata.is_file() {
+            true => Ok(metadata),
+            false => Err("it is no regular file".to_owned()),
+        }
+    }
+
     fn open(&self, faults: &mut Faults) -> Option<Database> {
-        let read = fs::read(&self.path).map_err(|error| format!("cannot be read: {error}"));
+        let octets = |_| fs::read(&self.path).map_err(|error| format!("cannot be read: {error}"));
+        let read = self.metadata().and_then(octets);
         match read.and_then(|octets| Database::open(&self.name, octets).map_err(|error| error.to_string())) {
             Ok(database) => Some(database),
             Err(message) => {
@@ -130,10 +140,10 @@ impl Named {
 
     /// What is in it, if that is asked; from `before` if it is the same file as then.
     fn read(&self, kind: Kind, is_asked: bool, before: &[Source], faults: &mut Faults) -> Option<Source> {
-        let metadata = match fs::metadata(&self.path) {
+        let metadata = match self.metadata() {
             Ok(metadata) => metadata,
-            Err(error) => {
-                self.tell(&format!("cannot be read: {error}"), None, faults);
+            Err(message) => {
+                self.tell(&message, None, faults);
                 return None;
             }
         };
