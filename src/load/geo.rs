@@ -188,16 +188,22 @@ impl Named {
     }
 }
 
-/// The databases that the settings name: those with places, and those with AS numbers.
-fn named(spec: &SettingsSpec, settings: &Settings) -> [Vec<Named>; 2] {
+/// The databases that the settings name: those with places, and those with AS numbers. A default one may be missing, unless it was read
+/// `before`: whoever takes it away, if only to put a new one in its place, does not want all clients to be nowhere.
+fn named(spec: &SettingsSpec, settings: &Settings, before: Option<&Locations>) -> [Vec<Named>; 2] {
+    let geo = &settings.geo;
+    let [places, asns] = before.map_or([&[][..]; 2], |before| [&before.places, &before.asns]);
     let lists = [
-        (&spec.city, &settings.geo.city, settings.geo.city_is_default),
-        (&spec.asn, &settings.geo.asn, settings.geo.asn_is_default),
+        (&spec.city, &geo.city, geo.city_is_default, places),
+        (&spec.asn, &geo.asn, geo.asn_is_default, asns),
     ];
-    lists.map(|(written, paths, is_default)| {
+    lists.map(|(written, paths, is_default, before)| {
+        // What cannot be told to exist will be told when it is read.
+        let exists = |path: &Path| path.try_exists().unwrap_or(true);
+        let was_read = |path: &Path| before.iter().any(|source| source.stamp.path == path);
         let paths = paths.iter().enumerate();
         let named = paths
-            .filter(|(_, path)| !is_default || path.exists())
+            .filter(|(_, path)| !is_default || exists(path) || was_read(path))
             .map(|(at, path)| {
                 let written = written.as_ref().and_then(|list| list.get(at));
                 Named {
@@ -212,7 +218,7 @@ fn named(spec: &SettingsSpec, settings: &Settings) -> [Vec<Named>; 2] {
 
 /// The databases alone, for lookups.
 pub(super) fn databases(spec: &SettingsSpec, settings: &Settings, faults: &mut Faults) -> Databases {
-    let [places, asns] = named(spec, settings).map(|named| {
+    let [places, asns] = named(spec, settings, None).map(|named| {
         named
             .iter()
             .filter_map(|database| database.open(faults))
@@ -239,7 +245,7 @@ pub(super) fn locate(
         faults.push(Diagnostic::file(faults.source().path.clone(), message).hint(hint));
         return None;
     }
-    let named = named(spec, settings);
+    let named = named(spec, settings, before);
     let [places, asns] = [
         (
             Kind::Places,

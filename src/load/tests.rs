@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{Loaded, load};
+use super::{Loaded, load, load_again};
 use crate::policy::model::{Answers, Choose, Fallback, MinHealthy, Node, NodeKind, Target};
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
@@ -278,4 +278,30 @@ fn the_serial_is_the_time_of_the_newest_file() {
     assert_eq!(load(Some(&config)).zones[0].soa.serial, 3_000);
     std::fs::write(&zone, format!("[soa]\nserial = 7\n{NS}")).unwrap();
     assert_eq!(load(Some(&config)).zones[0].soa.serial, 7);
+}
+
+#[test]
+fn a_default_database_that_was_read_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["zones", "geo"] {
+        std::fs::create_dir(path(name)).unwrap();
+    }
+    std::fs::write(path("windrose.toml"), "").unwrap();
+    std::fs::copy(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("geo/demo.mmdb"),
+        path("geo/city.mmdb"),
+    )
+    .unwrap();
+    let first = load(Some(&path("windrose.toml")));
+    std::fs::remove_file(path("geo/city.mmdb")).unwrap();
+    let again = || load_again(Some(&path("windrose.toml")), Some(&first.locations));
+    let told = again();
+    assert!(told.unusable && errors(&told)[0].contains("geo/city.mmdb: cannot be read: "));
+    // Who wants to do without it says so.
+    std::fs::write(path("windrose.toml"), "[geo]\ncity = []\n").unwrap();
+    assert_eq!(errors(&again()), [""; 0]);
+    // A start knows of none.
+    std::fs::write(path("windrose.toml"), "").unwrap();
+    assert_eq!(errors(&load(Some(&path("windrose.toml")))), [""; 0]);
 }
