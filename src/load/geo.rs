@@ -267,7 +267,7 @@ pub(super) fn locate(
     if faults.errors() > errors {
         return None;
     }
-    tell_what_is_missing(&named, questions, faults);
+    tell_what_is_missing(&named, &places, questions, faults);
     let stamps = |sources: &[Source]| sources.iter().map(|source| source.stamp.clone()).collect::<Vec<_>>();
     let before = before.filter(|before| {
         let same_files = stamps(&places) == stamps(&before.places) && stamps(&asns) == stamps(&before.asns);
@@ -292,13 +292,20 @@ pub(super) fn locate(
 }
 
 /// Tells what is asked for and in no database, once.
-fn tell_what_is_missing(named: &[Vec<Named>; 2], questions: &Questions, faults: &mut Faults) {
+fn tell_what_is_missing(named: &[Vec<Named>; 2], places: &[Source], questions: &Questions, faults: &mut Faults) {
+    let mut extracts = places.iter().filter_map(|source| source.extract.as_ref());
+    let has_points = extracts.any(|extract| extract.holds.coordinates);
     let missing = [
         (
             named[0].is_empty() && questions.ask_for_places(),
             "no location database is loaded: every client's location is unknown, `nearest` tries its members in the order written, and rules by \
              country, subdivision or continent match nobody",
             "name one with `city` under [geo] of windrose.toml",
+        ),
+        (
+            !named[0].is_empty() && !questions.sets.is_empty() && !has_points,
+            "no loaded database has points, but countries alone: `nearest` tries its members in the order written",
+            "name one of cities with `city` under [geo] of windrose.toml",
         ),
         (
             named[1].is_empty() && questions.ask_for_asns(),
