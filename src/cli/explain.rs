@@ -247,8 +247,12 @@ fn step(node: &Node) -> Vec<String> {
     lines
 }
 
+/// The widest column that others are made as wide as: what is wider stands out, and the formatter takes no width above 65,535.
+const COLUMN_MAX: usize = 160;
+
 fn widest<'a>(texts: impl Iterator<Item = &'a String>) -> usize {
-    texts.map(|text| text.chars().count()).max().unwrap_or(0)
+    let widest = texts.map(|text| text.chars().count()).max().unwrap_or(0);
+    widest.min(COLUMN_MAX)
 }
 
 fn member_line(member: &Candidate, width: usize) -> String {

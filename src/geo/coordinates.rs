@@ -17,6 +17,8 @@ impl Coordinates {
     pub fn new(latitude: f64, longitude: f64) -> Option<Self> {
         let is_point = (-90.0..=90.0).contains(&latitude) && (-180.0..=180.0).contains(&longitude);
         let is_somewhere = latitude != 0.0 || longitude != 0.0;
+        // Zero has one form: places are told apart by their bits, and -0 is where 0 is.
+        let [latitude, longitude] = [latitude, longitude].map(|degrees| degrees + 0.0);
         (is_point && is_somewhere).then_some(Self { latitude, longitude })
     }
 
@@ -75,5 +77,12 @@ mod tests {
         assert_eq!(Coordinates::new(91.0, 0.0), None);
         assert_eq!(Coordinates::new(f64::NAN, 1.0), None);
         assert!(Coordinates::new(0.0, 10.0).is_some());
+    }
+
+    #[test]
+    fn minus_zero_is_zero() {
+        let Coordinates { latitude, longitude } = point(-0.0, 10.0);
+        assert!(latitude.is_sign_positive() && point(51.5, -0.0).longitude.is_sign_positive());
+        assert_eq!(longitude, 10.0);
     }
 }

@@ -252,9 +252,10 @@ impl Field<'_> {
             .map_or(NOTHING, |(_, field)| field)
     }
 
+    /// Text; nothing, and the hyphen that IP2Location writes for it, are none.
     fn text(&self) -> Option<&str> {
         match &self.0 {
-            Content::Text(text) if !text.is_empty() => Some(text),
+            Content::Text(text) if !text.is_empty() && *text != "-" => Some(text),
             _ => None,
         }
     }
@@ -411,6 +412,9 @@ mod tests {
             ),
             "- - [] - -"
         );
+        let hyphens = r#"{"country": {"iso_code": "-", "names": {"en": "-"}}, "subdivisions": [{"iso_code": "-", "names": {"en": "-"}}],
+            "location": {"latitude": 0.0, "longitude": 0.0}, "region": "-", "region_code": "-"}"#;
+        assert_eq!(read(hyphens), "- - [] - -");
         assert_eq!(read("[]"), "- - [] - -");
         assert_eq!(read("7"), "- - [] - -");
     }

@@ -43,6 +43,8 @@ impl Default for Locations {
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     stamp: Stamp,
+    /// The type that it says it has.
+    kind: String,
     /// What is in it; nothing if nobody has asked for that yet.
     pub(super) extract: Option<Arc<Extract>>,
 }
@@ -117,8 +119,18 @@ impl Named {
         });
     }
 
+    /// What the system knows of the file. A pipe would be waited for, a device read without end, and neither can be told to be unchanged.
+    fn metadata(&self) -> Result<Metadata, String> {
+        let metadata = fs::metadata(&self.path).map_err(|error| format!("cannot be read: {error}"))?;
+        match metadata.is_file() {
+            true => Ok(metadata),
+            false => Err("it is no regular file".to_owned()),
+        }
+    }
+
     fn open(&self, faults: &mut Faults) -> Option<Database> {
-        let read = fs::read(&self.path).map_err(|error| format!("cannot be read: {error}"));
+        let octets = |_| fs::read(&self.path).map_err(|error| format!("cannot be read: {error}"));
+        let read = self.metadata().and_then(octets);
         match read.and_then(|octets| Database::open(&self.name, octets).map_err(|error| error.to_string())) {
             Ok(database) => Some(database),
             Err(message) => {
@@ -129,31 +141,29 @@ impl Named {
     }
 
     /// What is in it, if that is asked; from `before` if it is the same file as then.
-    fn read(&self, kind: Kind, is_asked: bool, before: &[Source], faults: &mut Faults) -> Option<Source> {
-        let metadata = match fs::metadata(&self.path) {
+    fn read(&self, kind: Kind, is_asked: bool, before: &[&Source], faults: &mut Faults) -> Option<Source> {
+        let metadata = match self.metadata() {
             Ok(metadata) => metadata,
-            Err(error) => {
-                self.tell(&format!("cannot be read: {error}"), None, faults);
+            Err(message) => {
+                self.tell(&message, None, faults);
                 return None;
             }
         };
         let stamp = Stamp::new(&self.path, &metadata);
         let is_known = |source: &&Source| source.stamp == stamp && (source.extract.is_some() || !is_asked);
-        if let Some(source) = before.iter().find(is_known) {
-            return Some(source.clone());
-        }
-        let database = self.open(faults)?;
-        if !is_asked {
-            return Some(Source { stamp, extract: None });
-        }
-        let extract = match Extract::of(&database) {
-            Ok(extract) => extract,
-            Err(error) => {
-                self.tell(&error.to_string(), None, faults);
-                return None;
-            }
+        let source = match before.iter().copied().find(is_known) {
+            Some(source) => source.clone(),
+            None => self.extract(stamp, is_asked, faults)?,
         };
-        let holds = extract.holds;
+        // What it lacks is told of every list that names it.
+        let Some(holds) = source
+            .extract
+            .as_ref()
+            .filter(|_| is_asked)
+            .map(|extract| extract.holds)
+        else {
+            return Some(source);
+        };
         let (fits, lacks, hint) = match kind {
             Kind::Places => (
                 holds.coordinates || holds.places,
@@ -167,27 +177,47 @@ impl Named {
             ),
         };
         if !fits {
-            let message = format!("there are {lacks} in it (its type is `{}`)", database.kind());
-            self.tell(&message, hint, faults);
+            self.tell(
+                &format!("there are {lacks} in it (its type is `{}`)", source.kind),
+                hint,
+                faults,
+            );
             return None;
         }
-        Some(Source {
-            stamp,
-            extract: Some(Arc::new(extract)),
-        })
+        Some(source)
+    }
+
+    /// Reads it, to its end if what is in it is asked.
+    fn extract(&self, stamp: Stamp, is_asked: bool, faults: &mut Faults) -> Option<Source> {
+        let database = self.open(faults)?;
+        let kind = database.kind().to_owned();
+        let extract = match is_asked.then(|| Extract::of(&database)).transpose() {
+            Ok(extract) => extract.map(Arc::new),
+            Err(error) => {
+                self.tell(&error.to_string(), None, faults);
+                return None;
+            }
+        };
+        Some(Source { stamp, kind, extract })
     }
 }
 
-/// The databases that the settings name: those with places, and those with AS numbers.
-fn named(spec: &SettingsSpec, settings: &Settings) -> [Vec<Named>; 2] {
+/// The databases that the settings name: those with places, and those with AS numbers. A default one may be missing, unless it was read
+/// `before`: whoever takes it away, if only to put a new one in its place, does not want all clients to be nowhere.
+fn named(spec: &SettingsSpec, settings: &Settings, before: Option<&Locations>) -> [Vec<Named>; 2] {
+    let geo = &settings.geo;
+    let [places, asns] = before.map_or([&[][..]; 2], |before| [&before.places, &before.asns]);
     let lists = [
-        (&spec.city, &settings.geo.city, settings.geo.city_is_default),
-        (&spec.asn, &settings.geo.asn, settings.geo.asn_is_default),
+        (&spec.city, &geo.city, geo.city_is_default, places),
+        (&spec.asn, &geo.asn, geo.asn_is_default, asns),
     ];
-    lists.map(|(written, paths, is_default)| {
+    lists.map(|(written, paths, is_default, before)| {
+        // What cannot be told to exist will be told when it is read.
+        let exists = |path: &Path| path.try_exists().unwrap_or(true);
+        let was_read = |path: &Path| before.iter().any(|source| source.stamp.path == path);
         let paths = paths.iter().enumerate();
         let named = paths
-            .filter(|(_, path)| !is_default || path.exists())
+            .filter(|(_, path)| !is_default || exists(path) || was_read(path))
             .map(|(at, path)| {
                 let written = written.as_ref().and_then(|list| list.get(at));
                 Named {
@@ -202,7 +232,7 @@ fn named(spec: &SettingsSpec, settings: &Settings) -> [Vec<Named>; 2] {
 
 /// The databases alone, for lookups.
 pub(super) fn databases(spec: &SettingsSpec, settings: &Settings, faults: &mut Faults) -> Databases {
-    let [places, asns] = named(spec, settings).map(|named| {
+    let [places, asns] = named(spec, settings, None).map(|named| {
         named
             .iter()
             .filter_map(|database| database.open(faults))
@@ -229,30 +259,26 @@ pub(super) fn locate(
         faults.push(Diagnostic::file(faults.source().path.clone(), message).hint(hint));
         return None;
     }
-    let named = named(spec, settings);
-    let [places, asns] = [
-        (
-            Kind::Places,
-            &named[0],
-            questions.ask_for_places(),
-            before.map_or(&[][..], |before| &before.places),
-        ),
-        (
-            Kind::Asns,
-            &named[1],
-            questions.ask_for_asns(),
-            before.map_or(&[][..], |before| &before.asns),
-        ),
-    ]
-    .map(|(kind, named, is_asked, before)| {
-        let read = |database: &Named| database.read(kind, is_asked, before, faults);
-        named.iter().filter_map(read).collect::<Vec<Source>>()
-    });
+    let named = named(spec, settings, before);
+    let known = before
+        .into_iter()
+        .flat_map(|before| before.places.iter().chain(&before.asns));
+    let mut known: Vec<&Source> = known.collect();
+    let (by_place, by_asn) = (questions.ask_for_places(), questions.ask_for_asns());
+    let places: Vec<Source> = named[0]
+        .iter()
+        .filter_map(|database| database.read(Kind::Places, by_place, &known, faults))
+        .collect();
+    // One file may be named for both.
+    known.extend(&places);
+    let asns: Vec<Source> = named[1]
+        .iter()
+        .filter_map(|database| database.read(Kind::Asns, by_asn, &known, faults))
+        .collect();
     if faults.errors() > errors {
         return None;
     }
-    tell_what_is_missing(&named, questions, faults);
-    tell_without_points(&places, questions, faults);
+    tell_what_is_missing(&named, &places, questions, faults);
     let stamps = |sources: &[Source]| sources.iter().map(|source| source.stamp.clone()).collect::<Vec<_>>();
     let before = before.filter(|before| {
         let same_files = stamps(&places) == stamps(&before.places) && stamps(&asns) == stamps(&before.asns);
@@ -276,24 +302,21 @@ pub(super) fn locate(
     })
 }
 
-/// Tells that databases of countries do not say how far anything is.
-fn tell_without_points(places: &[Source], questions: &Questions, faults: &mut Faults) {
-    let mut extracts = places.iter().filter_map(|source| source.extract.as_ref()).peekable();
-    if extracts.peek().is_some() && !questions.sets.is_empty() && !extracts.any(|extract| extract.holds.coordinates) {
-        let message = "no loaded database has points: `nearest` tries its members in the order written";
-        let hint = "a city database has them, one of countries has not";
-        faults.push(Diagnostic::file_warning(faults.source().path.clone(), message).hint(hint));
-    }
-}
-
 /// Tells what is asked for and in no database, once.
-fn tell_what_is_missing(named: &[Vec<Named>; 2], questions: &Questions, faults: &mut Faults) {
+fn tell_what_is_missing(named: &[Vec<Named>; 2], places: &[Source], questions: &Questions, faults: &mut Faults) {
+    let mut extracts = places.iter().filter_map(|source| source.extract.as_ref());
+    let has_points = extracts.any(|extract| extract.holds.coordinates);
     let missing = [
         (
             named[0].is_empty() && questions.ask_for_places(),
             "no location database is loaded: every client's location is unknown, `nearest` tries its members in the order written, and rules by \
              country, subdivision or continent match nobody",
             "name one with `city` under [geo] of windrose.toml",
+        ),
+        (
+            !named[0].is_empty() && !questions.sets.is_empty() && !has_points,
+            "no loaded database has points, but countries alone: `nearest` tries its members in the order written",
+            "name one of cities with `city` under [geo] of windrose.toml",
         ),
         (
             named[1].is_empty() && questions.ask_for_asns(),

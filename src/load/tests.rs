@@ -449,3 +449,29 @@ fn a_load_that_fails_for_a_database_serves_nothing() {
     let told = errors(&loaded);
     assert!(told.len() == 1 && told[0].contains("geo/city.mmdb"), "{told:?}");
 }
+
+#[test]
+fn a_default_database_that_was_read_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["zones", "geo"] {
+        std::fs::create_dir(path(name)).unwrap();
+    }
+    std::fs::write(path("windrose.toml"), "").unwrap();
+    std::fs::copy(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("geo/demo.mmdb"),
+        path("geo/city.mmdb"),
+    )
+    .unwrap();
+    let first = load(Some(&path("windrose.toml")));
+    std::fs::remove_file(path("geo/city.mmdb")).unwrap();
+    let again = || load_again(Some(&path("windrose.toml")), Some(&first.locations));
+    let told = again();
+    assert!(told.unusable && errors(&told)[0].contains("geo/city.mmdb: cannot be read: "));
+    // Who wants to do without it says so.
+    std::fs::write(path("windrose.toml"), "[geo]\ncity = []\n").unwrap();
+    assert_eq!(errors(&again()), [""; 0]);
+    // A start knows of none.
+    std::fs::write(path("windrose.toml"), "").unwrap();
+    assert_eq!(errors(&load(Some(&path("windrose.toml")))), [""; 0]);
+}

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::backends::{self, Sort};
+use super::client::is_nobodys;
 use super::model;
 use super::names::{Content, Draft, Names, Scope, Things};
 use super::order::order;
@@ -368,10 +369,16 @@ fn rule_networks<'s>(
 ) -> Vec<IpNet> {
     let mut list = Vec::new();
     for written in &rule.network {
+        let before = list.len();
         if looks_like_network(&written.value) {
             list.extend(network(written, faults));
         } else if let Some((_, named)) = networks.find(scope, written, faults) {
             list.extend(&named.content);
+        }
+        if let Some(nobodys) = list[before..].iter().find(|network| is_nobodys(**network)) {
+            let hint = "addresses there are read as the IPv4 address that they carry: a 6to4 network is a /48 or wider";
+            let message = format!("no client is ever in {nobodys}");
+            faults.warning_hint(&written.span, message, Some(hint.to_owned()));
         }
     }
     list

@@ -1,6 +1,7 @@
 //! Client classes: all that any policy can ask of a location, answered beforehand. Clients of one class are alike to every policy.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 use super::questions::{Questions, Site};
 use crate::geo::coordinates::Coordinates;
@@ -104,19 +105,25 @@ pub struct Interner {
 struct Set {
     sites: Vec<Site>,
     rows: Vec<u16>,
-    numbers: HashMap<Box<[u16]>, u32>,
+    count: u32,
+    /// By the hash of a row, the numbers of those that have it: with many places rows are long, and nearly every point has its own.
+    numbers: HashMap<u64, Vec<u32>>,
 }
 
 impl Set {
     /// The row of a point.
     fn row(&mut self, at: Coordinates) -> u32 {
         let row = row(&self.sites, at);
-        if let Some(number) = self.numbers.get(&row) {
+        let hash = self.numbers.hasher().hash_one(&row);
+        let alike = self.numbers.entry(hash).or_default();
+        let is_same = |number: &&u32| self.rows[**number as usize * row.len()..][..row.len()] == *row;
+        if let Some(number) = alike.iter().find(is_same) {
             return *number;
         }
-        let number = self.numbers.len() as u32;
+        let number = self.count;
         self.rows.extend(&row);
-        self.numbers.insert(row, number);
+        alike.push(number);
+        self.count += 1;
         number
     }
 }
@@ -130,6 +137,7 @@ impl Interner {
         let set = |sites: &Vec<Site>| Set {
             sites: sites.clone(),
             rows: Vec::new(),
+            count: 0,
             numbers: HashMap::new(),
         };
         Self {

@@ -89,6 +89,16 @@ pub fn folded(network: IpNet) -> IpNet {
     network
 }
 
+/// Whether no client is in a network: it is told by more bits than those of the IPv4 address that its addresses carry and are read as.
+pub fn is_nobodys(network: IpNet) -> bool {
+    let IpNet::V6(six) = folded(network) else { return false };
+    let bits = six.network().to_bits();
+    let carries = |(prefix, length): &(u128, u8)| (bits ^ prefix).leading_zeros() >= u32::from(*length);
+    CARRIERS
+        .iter()
+        .any(|carrier| six.prefix_len() > carrier.1 && carries(carrier))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +129,24 @@ mod tests {
         assert_eq!(folded("2001:db8::/32"), "2001:db8::/32");
         assert_eq!(folded("192.0.2.0/24"), "192.0.2.0/24");
         assert_eq!(folded("::/0"), "::/0");
+    }
+
+    #[test]
+    fn networks_within_what_carries_one_address_are_nobodys() {
+        let is_nobodys = |text: &str| super::is_nobodys(text.parse().unwrap());
+        assert!(is_nobodys("2002:c000:201:5::/64") && is_nobodys("2002:c000:201:5::1/128"));
+        for someones in [
+            "2002:c000:201::/48",
+            "2002::/16",
+            "2002::/15",
+            "64:ff9b::/96",
+            "2001:db8::/64",
+            "::/0",
+            "::/80",
+            "192.0.2.1/32",
+        ] {
+            assert!(!is_nobodys(someones), "{someones}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The map from every address to its client class: built once for each load, from databases and the networks that rules name, and read by
 //! every query whose answer depends on where the client is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub struct Known {
     pub subdivisions: BTreeSet<String>,
     /// Every continent in them.
     pub continents: BTreeSet<String>,
-    /// Every AS number in them that some rule names.
+    /// Every AS number in them.
     pub asns: BTreeSet<u32>,
     /// By place in [`Questions::conditions`]: whether it holds for some client.
     pub satisfied: Vec<bool>,
@@ -109,12 +109,13 @@ struct Survey<'a> {
     databases: Vec<&'a Extract>,
     /// By database, and by number of a fact in it: what that means here.
     readings: Vec<Vec<Reading>>,
-    /// Every network that some rule names, each once.
-    networks: Vec<IpNet>,
+    /// Every network that some rule names, and the conditions that name it: lists of many thousand networks are in use.
+    networks: BTreeMap<IpNet, Vec<u32>>,
     interner: Interner,
     orders: Facts<Option<[u64; 2]>, Order>,
     places: Facts<Place, Bits>,
     asns: Facts<u32, Bits>,
+    /// By the conditions whose networks hold an address, in order.
     within: Facts<Vec<u32>, Bits>,
     /// Classes, by the numbers of what makes them.
     classes: HashMap<[u32; 4], u32>,
@@ -131,11 +132,12 @@ struct Reading {
 
 impl<'a> Survey<'a> {
     fn new(questions: &'a Questions, places: &'a [Arc<Extract>], asns: &'a [Arc<Extract>]) -> Self {
-        let networks = questions
-            .conditions
-            .iter()
-            .flat_map(|condition| condition.network.iter().copied());
-        let networks: BTreeSet<IpNet> = networks.collect();
+        let mut networks: BTreeMap<IpNet, Vec<u32>> = BTreeMap::new();
+        for (place, condition) in (0..).zip(&questions.conditions) {
+            for network in &condition.network {
+                networks.entry(*network).or_default().push(place);
+            }
+        }
         let interner = Interner::new(questions);
         let mut survey = Self {
             orders: Facts::new(None, interner.nowhere()),
@@ -149,7 +151,7 @@ impl<'a> Survey<'a> {
                 ..Known::default()
             },
             databases: places.iter().chain(asns).map(Arc::as_ref).collect(),
-            networks: networks.into_iter().collect(),
+            networks,
             interner,
             classes: HashMap::new(),
         };
@@ -210,21 +212,18 @@ impl<'a> Survey<'a> {
         runs
     }
 
-    /// The ranges that the networks of a family make, with the numbers of those that they are in.
+    /// The ranges that the networks of a family make, with the numbers of the conditions that hold there.
     fn ranges(&mut self, is_ipv4: bool) -> Vec<(Range, u32)> {
-        let of_family = |network: &&IpNet| matches!(network, IpNet::V4(_)) == is_ipv4;
-        let networks: Vec<IpNet> = self.networks.iter().filter(of_family).copied().collect();
+        let of_family = |(network, _): &(&IpNet, &Vec<u32>)| matches!(network, IpNet::V4(_)) == is_ipv4;
+        let of_family = self.networks.iter().filter(of_family);
+        let (networks, named_by): (Vec<IpNet>, Vec<&Vec<u32>>) = of_family.map(|(own, by)| (*own, by)).unzip();
         let number = |(range, places): (Range, Vec<u32>)| {
-            let held: Vec<IpNet> = places
-                .iter()
-                .filter_map(|place| networks.get(*place as usize))
-                .copied()
-                .collect();
-            let key = held
-                .iter()
-                .filter_map(|network| self.networks.binary_search(network).ok());
-            let bits = |_: &Vec<u32>| within_bits(self.questions, &held);
-            (range, self.within.number(key.map(|place| place as u32).collect(), bits))
+            let held = places.iter().filter_map(|place| named_by.get(*place as usize));
+            let mut holding: Vec<u32> = held.copied().flatten().copied().collect();
+            holding.sort_unstable();
+            holding.dedup();
+            let bits = |holding: &Vec<u32>| within_bits(self.questions, holding);
+            (range, self.within.number(holding, bits))
         };
         nested(&networks).into_iter().map(number).collect()
     }
@@ -303,11 +302,10 @@ fn asn_bits(questions: &Questions, asn: u32) -> Bits {
     Bits::of(questions.conditions.len(), |at| questions.conditions[at].asn_holds(asn))
 }
 
-/// Of addresses that are in all of these networks, and in no other that a rule names.
-fn within_bits(questions: &Questions, networks: &[IpNet]) -> Bits {
+/// Of addresses that are in networks of these conditions (in order), and of no others.
+fn within_bits(questions: &Questions, holding: &[u32]) -> Bits {
     Bits::of(questions.conditions.len(), |at| {
-        let named = &questions.conditions[at].network;
-        named.is_empty() || networks.iter().any(|network| named.contains(network))
+        questions.conditions[at].network.is_empty() || holding.binary_search(&(at as u32)).is_ok()
     })
 }
 

@@ -3,6 +3,7 @@
 //! It is slow and obvious on purpose, and no query is answered by it: every compiled path is held equal to it by property
 //! tests, so it shares nothing with them but [`sticky`].
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::model::{
@@ -264,10 +265,8 @@ pub fn points(steering: &Steering, node: NodeId) -> Vec<Coordinates> {
         (_, Some(location)) => vec![location],
         (NodeKind::Pool(_), None) => Vec::new(),
         (NodeKind::Policy(policy), None) => {
-            let beneath = policy
-                .members
-                .iter()
-                .flat_map(|member| pools_beneath(steering, member.node));
+            let members = policy.members.iter().map(|member| member.node);
+            let beneath = pools_beneath(steering, members.collect());
             let mut points: Vec<Coordinates> = beneath.filter_map(|pool| steering.node(pool).location).collect();
             points.sort_by(|a, b| {
                 a.latitude
@@ -280,15 +279,16 @@ pub fn points(steering: &Steering, node: NodeId) -> Vec<Coordinates> {
     }
 }
 
-fn pools_beneath(steering: &Steering, node: NodeId) -> Vec<NodeId> {
-    match &steering.node(node).kind {
-        NodeKind::Pool(_) => vec![node],
-        NodeKind::Policy(policy) => policy
-            .members
-            .iter()
-            .flat_map(|member| pools_beneath(steering, member.node))
-            .collect(),
+/// Every pool at or beneath some nodes, once: a policy may lead to another in very many ways.
+fn pools_beneath(steering: &Steering, mut left: Vec<NodeId>) -> impl Iterator<Item = NodeId> {
+    let mut met = BTreeSet::new();
+    while let Some(node) = left.pop() {
+        if let (true, NodeKind::Policy(policy)) = (met.insert(node), &steering.node(node).kind) {
+            left.extend(policy.members.iter().map(|member| member.node));
+        }
     }
+    let is_pool = |node: &NodeId| matches!(steering.node(*node).kind, NodeKind::Pool(_));
+    met.into_iter().filter(is_pool)
 }
 
 /// "Great-circle distance from client to member", in radians; "distance is multiplied" by the bias. Without a location it is infinite.

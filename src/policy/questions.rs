@@ -10,7 +10,7 @@ use crate::geo::coordinates::Coordinates;
 
 /// The most places that are ordered by distance, of all policies together: each of some hundred thousand points of a city database is
 /// ordered against each of them, at every load that changes them.
-pub const SITES_MAX: usize = 1024;
+pub const SITES_MAX: usize = 512;
 
 /// A place that is compared with others by distance.
 #[derive(Debug, Clone, Copy, PartialEq)]

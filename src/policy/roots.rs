@@ -59,21 +59,30 @@ impl Checker<'_, '_> {
             faults.error_hint(&name.span, message, hint);
         }
         if let Content::Policy(policy) = self.drafts[at].content {
-            let targets = policy
-                .rules
-                .iter()
-                .filter_map(|rule| rule.target.as_ref())
-                .chain(&policy.otherwise);
-            for name in targets {
+            let rules = policy.rules.iter().filter_map(|rule| rule.target.as_ref());
+            let otherwise = policy.otherwise.iter().map(|name| (name, IsLast::Yes));
+            for (name, is_last) in rules.map(|name| (name, IsLast::No)).chain(otherwise) {
                 let target = self.names.find(self.drafts[at].scope, &name.value);
                 if let Some(family) = target.and_then(|target| lacks(self.facts[target].sort, facts.above)) {
                     let message = format!("`{}` has no {family}, which other members have", name.value);
-                    let hint = format!("clients sent there are passed on for {family}");
+                    let hint = match is_last {
+                        IsLast::No => format!("clients sent there are passed on for {family}"),
+                        IsLast::Yes => format!(
+                            "clients of no rule get SERVFAIL for {family}, unless a policy above passes them on or a fallback pool serves"
+                        ),
+                    };
                     faults.warning_hint(&name.span, message, hint);
                 }
             }
         }
     }
+}
+
+/// Whether nothing comes after a target in its policy.
+#[derive(Clone, Copy)]
+enum IsLast {
+    No,
+    Yes,
 }
 
 /// A family that `needed` has and `sort` has not.

@@ -29,6 +29,8 @@ pub struct Forest {
     families: Box<[[bool; 2]]>,
     /// For each node and family whether its choices, or any beneath it, depend on where the client is.
     by_location: Box<[[bool; 2]]>,
+    /// The same for the client's subnet.
+    by_subnet: Box<[[bool; 2]]>,
     waived: Level,
 }
 
@@ -86,6 +88,7 @@ impl Forest {
         let families = families(&steering);
         let mut forest = Self {
             by_location: by_location(&steering, &asked, &families),
+            by_subnet: by_subnet(&steering, &families),
             steering,
             clients,
             asked: asked.into(),
@@ -186,36 +189,12 @@ impl Forest {
     /// Whether the answers of a root depend on the client's subnet: whether some sticky node that has more than one thing to choose from can be
     /// reached, whatever the verdicts, so that the scopes of all its answers are alike.
     pub fn depends_on_subnet(&self, root: NodeId, family: Family) -> bool {
+        let reaches_sticky = |node: NodeId| self.by_subnet[node.0 as usize][family as usize];
         let fallback = match self.steering.node(root).root.fallback {
-            Fallback::Pool(pool) => self.any_sticky(pool, family),
+            Fallback::Pool(pool) => reaches_sticky(pool),
             Fallback::All | Fallback::Last | Fallback::Servfail => false,
         };
-        fallback || self.any_sticky(root, family)
-    }
-
-    fn any_sticky(&self, id: NodeId, family: Family) -> bool {
-        let node = self.steering.node(id);
-        match &node.kind {
-            NodeKind::Pool(pool) => {
-                node.sticky
-                    && pool
-                        .backends
-                        .iter()
-                        .filter(|backend| backend.target.has_family(family))
-                        .count()
-                        > 1
-            }
-            NodeKind::Policy(policy) => {
-                let members = || {
-                    policy
-                        .members
-                        .iter()
-                        .filter(|member| self.has_family(member.node, family))
-                };
-                (node.sticky && matches!(policy.choose, Choose::Weighted) && members().count() > 1)
-                    || members().any(|member| self.any_sticky(member.node, family))
-            }
-        }
+        fallback || reaches_sticky(root)
     }
 
     /// Whether a node was usable in a walk for a class; for explaining.
@@ -369,6 +348,26 @@ fn by_location(steering: &Steering, asked: &[Asked], families: &[[bool; 2]]) -> 
         }));
     }
     by_location.into()
+}
+
+fn by_subnet(steering: &Steering, families: &[[bool; 2]]) -> Box<[[bool; 2]]> {
+    let mut by_subnet: Vec<[bool; 2]> = Vec::with_capacity(steering.nodes.len());
+    for node in &steering.nodes {
+        by_subnet.push([Family::Ipv4, Family::Ipv6].map(|family| match &node.kind {
+            NodeKind::Pool(pool) => {
+                let backends = pool.backends.iter();
+                let of_family = backends.filter(|backend| backend.target.has_family(family));
+                node.sticky && of_family.count() > 1
+            }
+            NodeKind::Policy(policy) => {
+                let nodes = policy.members.iter().map(|member| member.node.0 as usize);
+                let mut members = nodes.filter(|member| families[*member][family as usize]);
+                let draws = node.sticky && matches!(policy.choose, Choose::Weighted);
+                (draws && members.clone().count() > 1) || members.any(|member| by_subnet[member][family as usize])
+            }
+        }));
+    }
+    by_subnet.into()
 }
 
 fn member_names(node: &Node) -> Vec<&str> {

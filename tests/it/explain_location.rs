@@ -434,3 +434,64 @@ fn an_explanation_is_true_of_the_answer() {
     }
     assert_eq!(pools.len(), 5, "{pools:?}");
 }
+
+/// Each level names both policies of the level beneath: there are 2^40 ways down, and 82 nodes.
+#[test]
+fn policies_that_lead_to_one_another_in_very_many_ways_are_explained() {
+    let mut zone = String::from(
+        r#"
+[records]
+"@".NS = "ns.example.net."
+www.steer = "a40"
+[pools.a0]
+location = [50.11, 8.68]
+backends = ["192.0.2.1"]
+[pools.b0]
+location = [39.04, -77.49]
+backends = ["192.0.2.2"]
+"#,
+    );
+    for level in 1..=40 {
+        for name in ["a", "b"] {
+            let beneath = level - 1;
+            zone += &format!(
+                "[policies.{name}{level}]\nchoose = \"nearest\"\nmembers = [\"b{beneath}\", \"a{beneath}\"]\n"
+            );
+        }
+    }
+    let files = [
+        ("windrose.toml", "[geo]\ncity = \"geo/city.mmdb\"\n"),
+        ("geo/city.mmdb", "mmdb nested\n203.0.113.0/24 at=48.85,2.35\n"),
+        ("zones/gtm.example.com.toml", &zone),
+    ];
+    let ended = run(&files, &["explain", "www.gtm.example.com", "--client", "203.0.113.1"]);
+    assert!(ended.stdout.ends_with("30 IN A 192.0.2.1\n"), "{}", ended.stdout);
+}
+
+/// A list of networks may be long; what is told of it is not.
+#[test]
+fn long_lists_of_a_rule_are_cut_short() {
+    let networks: Vec<String> = (0..20).map(|third| format!("\"10.0.{third}.0/24\"")).collect();
+    let zone = format!(
+        r#"
+[records]
+"@".NS = "ns.example.net."
+www.steer = "web"
+[networks]
+office = [{}]
+[policies.web]
+choose = "rules"
+rules = [{{ network = "office", use = "one" }}]
+otherwise = "two"
+[pools.one]
+backends = ["192.0.2.1"]
+[pools.two]
+backends = ["192.0.2.2"]
+"#,
+        networks.join(", ")
+    );
+    let files = [("zones/gtm.example.com.toml", &*zone)];
+    let ended = run(&files, &["explain", "www.gtm.example.com", "--client", "10.0.19.1"]);
+    let line = "    -> network 10.0.0.0/24 10.0.1.0/24 10.0.2.0/24 10.0.3.0/24 10.0.4.0/24 10.0.5.0/24 10.0.6.0/24 10.0.7.0/24 and 12 more -> one  holds\n";
+    assert!(ended.stdout.contains(line), "{}", ended.stdout);
+}

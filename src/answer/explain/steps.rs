@@ -395,6 +395,9 @@ fn in_order(choose: &Choose, how: How, place: Ordering, as_near: bool) -> &'stat
     }
 }
 
+/// How many values of a key are told: a list of networks may have many thousand, and every line is as wide as the widest.
+const VALUES_MAX: usize = 8;
+
 /// What a rule asks for, key by key.
 fn asked_for(condition: &Condition) -> String {
     let networks: Vec<String> = condition.network.iter().map(ToString::to_string).collect();
@@ -408,7 +411,12 @@ fn asked_for(condition: &Condition) -> String {
     ];
     let given = keys.into_iter().filter(|(_, values)| !values.is_empty());
     let told: Vec<String> = given
-        .map(|(key, values)| format!("{key} {}", values.join(" ")))
+        .map(|(key, values)| match values.get(..VALUES_MAX) {
+            Some(first) if values.len() > VALUES_MAX => {
+                format!("{key} {} and {} more", first.join(" "), values.len() - VALUES_MAX)
+            }
+            _ => format!("{key} {}", values.join(" ")),
+        })
         .collect();
     told.join(", ")
 }
