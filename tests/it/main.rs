@@ -24,6 +24,7 @@ mod locations;
 mod message;
 mod mutations;
 mod plain;
+mod probes;
 mod query;
 mod questions;
 mod random_zones;
