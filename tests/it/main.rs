@@ -18,6 +18,7 @@ mod forests;
 mod found;
 mod fuzz;
 mod geo_lookup;
+mod health;
 mod invariants;
 mod layers;
 mod locations;
