@@ -3,7 +3,7 @@
 //! Definitions are normal: two that ask the same are equal, whatever the order in which they are written. Probes of equal
 //! definitions on one address run once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::spec::probes::{INTERVAL_DEFAULT, KindSpec, ProbeSpec};
@@ -112,6 +112,17 @@ impl Probe {
             rise: spec.rise.unwrap_or(RISE_DEFAULT),
             fall: spec.fall.unwrap_or(FALL_DEFAULT),
         })
+    }
+
+    /// Makes relative paths count from a folder.
+    pub fn find_files(&mut self, folder: &Path) {
+        if let Kind::Http(Http {
+            tls: Some(Verify::File(path)),
+            ..
+        }) = &mut self.kind
+        {
+            *path = folder.join(&*path);
+        }
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Config {
     pub(super) spec: SettingsSpec,
     /// What that means, with the defaults.
     pub(super) settings: Settings,
+    /// Its folder, from which relative paths count.
+    pub(super) folder: PathBuf,
     /// Its faults, and those of the zones folder as a whole.
     pub(super) faults: Faults,
     /// When it was last changed; long ago if there is none.
@@ -64,6 +66,7 @@ impl Config {
         let folder = path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
         Self {
             settings: Settings::new(&spec, folder, runtime.as_deref()),
+            folder: folder.to_path_buf(),
             spec,
             faults,
             modified,

@@ -126,6 +126,9 @@ pub fn load_again(config: Option<&Path>, before: Option<&Locations>) -> Loaded {
         loaded.zones.clear();
     } else {
         (loaded.steering, loaded.probes) = checked.build(&scopes, &served);
+        for probe in loaded.probes.values_mut() {
+            probe.find_files(&config.folder);
+        }
         let (questions, _) = Questions::of(&loaded.steering);
         let located = scopes
             .first_mut()

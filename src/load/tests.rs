@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use mmdb_writer::{IpVersion, Writer};
 
 use super::{Loaded, load, load_again};
+use crate::health::probe::{Http, Kind, Verify};
 use crate::policy::model::{Answers, Choose, Fallback, MinHealthy, Node, NodeKind, Target};
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
@@ -474,4 +475,31 @@ fn a_default_database_that_was_read_is_missed() {
     // A start knows of none.
     std::fs::write(path("windrose.toml"), "").unwrap();
     assert_eq!(errors(&load(Some(&path("windrose.toml")))), [""; 0]);
+}
+
+#[test]
+fn certificates_of_probes_count_from_the_folder_of_the_settings() {
+    let probe = |ca: &str| format!("kind = \"https\"\nca = \"{ca}\"\n");
+    let settings = format!("[probes.shared]\n{}", probe("pki/ca.pem"));
+    let zone = format!(
+        "{NS}[probes.own]\n{}[probes.far]\n{}",
+        probe("own.pem"),
+        probe("/etc/ca.pem")
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    fs::create_dir(at("zones")).unwrap();
+    fs::write(at("windrose.toml"), settings).unwrap();
+    fs::write(at("zones/example.com.toml"), zone).unwrap();
+    let loaded = load(Some(&at("windrose.toml")));
+    let file = |name: &str| match &loaded.probes[name].kind {
+        Kind::Http(Http {
+            tls: Some(Verify::File(path)),
+            ..
+        }) => path.clone(),
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(file("shared"), at("pki/ca.pem"));
+    assert_eq!(file("example.com/own"), at("own.pem"));
+    assert_eq!(file("example.com/far"), Path::new("/etc/ca.pem"));
 }

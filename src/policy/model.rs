@@ -147,6 +147,20 @@ pub enum Target {
     Host(Name),
 }
 
+impl Pool {
+    /// The ids of all addresses of all its backends.
+    pub fn addresses(&self) -> impl Iterator<Item = AddressId> {
+        let targets = self.backends.iter().map(|backend| match &backend.target {
+            Target::Addresses { ipv4, ipv6 } => (ipv4.as_slice(), ipv6.as_slice()),
+            Target::Host(_) => (&[][..], &[][..]),
+        });
+        targets.flat_map(|(ipv4, ipv6)| {
+            let ipv4 = ipv4.iter().map(|(_, id)| *id);
+            ipv4.chain(ipv6.iter().map(|(_, id)| *id))
+        })
+    }
+}
+
 impl Target {
     /// Whether it can be handed out in answers of a family.
     pub fn has_family(&self, family: Family) -> bool {

@@ -48,6 +48,8 @@ enum NodeTable {
 #[derive(Debug)]
 pub struct Tables {
     level: Level,
+    /// By which the level was worked out.
+    verdicts: Verdicts,
     /// For each root with fallback "last" and each family: whom it was usable for last under which level.
     last: Vec<(NodeId, [Vec<LastUsable>; 2])>,
 }
@@ -96,7 +98,7 @@ impl Forest {
             families,
             waived: Level::default(),
         };
-        forest.waived = forest.level_under(&Verdicts::default(), Under::Waived);
+        forest.waived = forest.level_under(&Verdicts::default(), Under::Waived, None);
         forest
     }
 
@@ -220,26 +222,51 @@ impl Forest {
         }
     }
 
-    /// The tables of all nodes. Members come before the policies that name them.
-    fn level_under(&self, verdicts: &Verdicts, under: Under) -> Level {
+    /// The tables of all nodes. Members come before the policies that name them. What would come out as it was before is kept.
+    fn level_under(&self, verdicts: &Verdicts, under: Under, before: Option<&Tables>) -> Level {
         let mut level: Vec<Arc<NodeTable>> = Vec::with_capacity(self.steering.nodes.len());
-        for ((node, sticky), asked) in self.steering.nodes.iter().zip(&self.sticky).zip(&self.asked) {
-            let families = [Family::Ipv4, Family::Ipv6];
-            let table = match &node.kind {
-                NodeKind::Pool(pool) => NodeTable::Pool(
-                    families.map(|family| PoolTable::new(pool, sticky.as_ref(), family, verdicts, under)),
-                ),
-                NodeKind::Policy(policy) => NodeTable::Policy(families.map(|family| {
-                    let beneath = Beneath {
-                        classes: &self.clients.classes,
-                        usable: |node: NodeId| level[node.0 as usize].usable(family),
-                    };
-                    PolicyTable::new(policy, sticky.as_ref(), asked, &self.clients.questions, &beneath)
-                })),
-            };
-            level.push(Arc::new(table));
+        for (index, node) in self.steering.nodes.iter().enumerate() {
+            let kept = before.and_then(|before| {
+                let table = before.level.get(index)?;
+                let is_as_before = match &node.kind {
+                    NodeKind::Pool(pool) => pool
+                        .addresses()
+                        .all(|id| verdicts.healthy(id) == before.verdicts.healthy(id)),
+                    NodeKind::Policy(policy) => policy.members.iter().all(|member| {
+                        let member = member.node.0 as usize;
+                        Arc::ptr_eq(&level[member], &before.level[member])
+                    }),
+                };
+                is_as_before.then(|| table.clone())
+            });
+            level.push(kept.unwrap_or_else(|| Arc::new(self.table(index, node, &level, verdicts, under))));
         }
         level.into()
+    }
+
+    /// The table of one node; `level` holds those of its members.
+    fn table(
+        &self,
+        index: usize,
+        node: &Node,
+        level: &[Arc<NodeTable>],
+        verdicts: &Verdicts,
+        under: Under,
+    ) -> NodeTable {
+        let families = [Family::Ipv4, Family::Ipv6];
+        let sticky = self.sticky[index].as_ref();
+        match &node.kind {
+            NodeKind::Pool(pool) => {
+                NodeTable::Pool(families.map(|family| PoolTable::new(pool, sticky, family, verdicts, under)))
+            }
+            NodeKind::Policy(policy) => NodeTable::Policy(families.map(|family| {
+                let beneath = Beneath {
+                    classes: &self.clients.classes,
+                    usable: |node: NodeId| level[node.0 as usize].usable(family),
+                };
+                PolicyTable::new(policy, sticky, &self.asked[index], &self.clients.questions, &beneath)
+            })),
+        }
     }
 }
 
@@ -257,9 +284,9 @@ pub struct Walked {
 }
 
 impl Tables {
-    /// Works out the tables for these verdicts. `before` are those they take the place of.
+    /// Works out the tables for these verdicts. `before` are those, of the same forest, that they take the place of.
     pub fn new(forest: &Forest, verdicts: &Verdicts, before: Option<&Tables>) -> Self {
-        let level = forest.level_under(verdicts, Under::Verdicts);
+        let level = forest.level_under(verdicts, Under::Verdicts, before);
         let classes = forest.clients.classes.count();
         let nodes = forest.steering.nodes.iter().enumerate();
         let last = nodes.filter(|(_, node)| node.root.fallback == Fallback::Last);
@@ -277,7 +304,16 @@ impl Tables {
             (id, [of(Family::Ipv4), of(Family::Ipv6)])
         });
         let last = last.collect();
-        Self { level, last }
+        Self {
+            level,
+            verdicts: verdicts.clone(),
+            last,
+        }
+    }
+
+    /// Whether a node has the very table that it has in others: nothing beneath it has changed between them.
+    pub fn shares(&self, other: &Tables, node: NodeId) -> bool {
+        Arc::ptr_eq(&self.level[node.0 as usize], &other.level[node.0 as usize])
     }
 
     fn all_last(&self, root: NodeId, family: Family) -> &[LastUsable] {

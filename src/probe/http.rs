@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, HOST, USER_AGENT};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use regex::Regex;
@@ -80,6 +80,10 @@ fn request(http: &Http, port: u16, address: IpAddr) -> Result<Request<Empty<Byte
     if !given("user-agent") {
         request = request.header(USER_AGENT, "windrose");
     }
+    // What is usually sent with content says when there is none (RFC 9110 8.6); some servers insist.
+    if matches!(http.method.as_str(), "POST" | "PUT" | "PATCH") && !given("content-length") {
+        request = request.header(CONTENT_LENGTH, 0);
+    }
     let request = request.header(CONNECTION, "close");
     request
         .body(Empty::new())
@@ -115,7 +119,8 @@ fn holds(expected: &Body, body: &[u8]) -> Result<bool, String> {
 
 /// The innermost cause that says something.
 fn failed(error: &hyper::Error) -> String {
-    if error.is_incomplete_message() {
+    // Canceled: the connection was gone before the request was sent.
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
         return "connection closed early".to_owned();
     }
     if error.is_parse() {

@@ -47,9 +47,7 @@ pub(super) async fn connect(
         Some(Err(fault)) => return Err(fault.clone()),
         None => return Err("no certificates were read".to_owned()),
     };
-    // A port may stand in a Host header, and is no part of the name.
-    let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
-    let name = match name {
+    let name = match host.map(without_port) {
         Some(name) => ServerName::try_from(name.to_owned()).map_err(|_| format!("`{name}` is no name for TLS"))?,
         None => ServerName::IpAddress(address.into()),
     };
@@ -58,6 +56,16 @@ pub(super) async fn connect(
         let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
         cause.map_or_else(|| told(&error), fault)
     })
+}
+
+/// A port may stand in a Host header, and is no part of the name; nor are the brackets of an IPv6 address (RFC 3986 3.2.2).
+fn without_port(host: &str) -> &str {
+    let bracketed = host.strip_prefix('[').and_then(|host| host.split_once(']'));
+    match (bracketed, host.split_once(':')) {
+        (Some((address, _)), _) => address,
+        (None, Some((name, port))) if !port.contains(':') => name,
+        _ => host,
+    }
 }
 
 fn config(verify: &Verify) -> Result<ClientConfig, String> {
@@ -104,8 +112,10 @@ fn file(path: &Path) -> Result<RootCertStore, String> {
 
 /// What is wrong with a certificate, in few words.
 fn fault(error: &Error) -> String {
-    let Error::InvalidCertificate(certificate) = error else {
-        return format!("TLS: {error}");
+    let certificate = match error {
+        Error::InvalidCertificate(certificate) => certificate,
+        Error::InvalidMessage(_) => return "not TLS".to_owned(),
+        other => return format!("TLS: {other}"),
     };
     match certificate {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate expired".to_owned(),

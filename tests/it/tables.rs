@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use windrose::health::Verdicts;
+use windrose::health::{AddressId, Verdict, Verdicts};
 use windrose::policy::alias::Chance;
 use windrose::policy::decide::{
     Decision, addresses, decide, depends_on_location, depends_on_subnet, grounds, has_family, usable,
 };
-use windrose::policy::model::{MEMBERS_MAX, NodeId, NodeKind, Steering, Target};
+use windrose::policy::model::{Fallback, MEMBERS_MAX, NodeId, NodeKind, Steering, Target};
 use windrose::policy::trace::Silent;
 use windrose::policy::tree::{End, Forest, Tables};
 use windrose::policy::{Client, Family};
 
-use crate::forests::{FAMILIES, Scene, distribution, histories, scenes};
+use crate::forests::{FAMILIES, Scene, all_addresses, distribution, histories, scenes};
 
 /// Pool and backends that were handed out, whatever their order; none is SERVFAIL.
 type Outcome = Option<(NodeId, BTreeSet<usize>)>;
@@ -156,6 +156,66 @@ proptest! {
                     prop_assert!(expected.contains_key(&got), "{got:?} is not in {expected:?}, at moment {now}");
                 }
             }
+        }
+    }
+}
+
+/// Whether nothing beneath each node has changed: neither the health of an address, nor a member.
+fn unchanged(steering: &Steering, before: &Verdicts, now: &Verdicts) -> Vec<bool> {
+    let mut unchanged: Vec<bool> = Vec::new();
+    for node in &steering.nodes {
+        unchanged.push(match &node.kind {
+            NodeKind::Pool(pool) => {
+                let mut addresses = pool.backends.iter().flat_map(all_addresses);
+                addresses.all(|(_, id)| before.healthy(id) == now.healthy(id))
+            }
+            NodeKind::Policy(policy) => policy.members.iter().all(|member| unchanged[member.node.0 as usize]),
+        });
+    }
+    unchanged
+}
+
+proptest! {
+    /// Tables that follow from others decide as those that are worked out anew, and share with them what has not changed.
+    #[test]
+    fn what_has_not_changed_is_kept_and_all_is_as_anew(
+        (mut scene, moments) in histories(),
+        single in prop::collection::vec(any::<(prop::sample::Index, bool)>(), 0..12),
+        fallback in prop::sample::select(vec![Fallback::All, Fallback::Servfail]),
+        seed: u64,
+    ) {
+        for node in &mut scene.steering.nodes {
+            node.root.fallback = fallback;
+        }
+        // Whole upheavals, and then one address after the other.
+        let mut moments = moments;
+        for (address, up) in single {
+            let mut next = moments.last().cloned().unwrap_or_default();
+            if scene.steering.addresses > 0 {
+                let id = AddressId(address.index(scene.steering.addresses as usize) as u32);
+                next.set(id, if up { Verdict::Up } else { Verdict::Down });
+            }
+            moments.push(next);
+        }
+        let forest = Forest::new(scene.steering.clone(), scene.map.clone());
+        let mut before: Option<(Verdicts, Tables)> = None;
+        for verdicts in moments {
+            let tables = Tables::new(&forest, &verdicts, before.as_ref().map(|(_, tables)| tables));
+            if let Some((was, earlier)) = &before {
+                for (index, expected) in (0..).zip(unchanged(&scene.steering, was, &verdicts)) {
+                    prop_assert_eq!(tables.shares(earlier, NodeId(index)), expected, "node {}", index);
+                }
+            }
+            let anew = Tables::new(&forest, &verdicts, None);
+            scene.verdicts = verdicts.clone();
+            scene.last = None;
+            for (root, family, client) in questions(&scene.steering, &scene) {
+                for draw in 0..2u64 {
+                    let of = |tables| compiled(&forest, tables, &scene, root, family, &client, seed.wrapping_add(draw));
+                    prop_assert_eq!(of(&tables), of(&anew));
+                }
+            }
+            before = Some((verdicts, tables));
         }
     }
 }
