@@ -1,5 +1,8 @@
 //! The running daemon: what it serves and how that is replaced.
 
+pub mod api;
+pub mod endpoint;
 pub mod prober;
 pub mod publisher;
 pub mod reload;
+pub mod status;
