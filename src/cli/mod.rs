@@ -42,9 +42,9 @@ enum Command {
     /// arrived; a second one stops at once.
     Serve,
 
-    /// Say why a client gets the answer it gets, step by step, from the files
+    /// Say why a client gets the answer it gets, step by step, from the files or with --live from the daemon
     ///
-    /// Ends with 1 if no zone here has the name or the name does not exist.
+    /// Ends with 1 if no zone here has the name or the name does not exist; with --live, with 3 if the daemon cannot be reached.
     Explain(explain::ExplainArgs),
 
     /// Check settings and zones, and print every fault with its place

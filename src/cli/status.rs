@@ -212,9 +212,9 @@ example.com/web  unusable  -
                                  192.0.2.3  up
   b (weight 20)                  192.0.2.2  unknown
 
-PROBE             TARGET             VERDICT  SINCE          STREAK  LAST RESULT             TOOK    NEXT
-example.com/http  http 192.0.2.1:80  down     1 h 2 min ago  3       failed: 503, 12 s ago   1.2 ms  in 0.2 s
-example.com/http  http 192.0.2.1:80  unknown  -              3       -                       -       in 0.2 s
+PROBE             TARGET             VERDICT  SINCE          STREAK  LAST RESULT            TOOK    NEXT
+example.com/http  http 192.0.2.1:80  down     1 h 2 min ago  3       failed: 503, 12 s ago  1.2 ms  in 0.2 s
+example.com/http  http 192.0.2.1:80  unknown  -              3       -                      -       in 0.2 s
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

@@ -8,7 +8,8 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::extract::{Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -16,11 +17,13 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::explain::{Asked, Shown, explain_one};
 use super::prober::Prober;
 use super::reload::{ReloadReport, Reloader};
 use super::status::Status;
@@ -29,12 +32,16 @@ use crate::server::Shared;
 /// How long a stop waits for requests to end by themselves before they are cut.
 const STOP_MAX: Duration = Duration::from_secs(2);
 
+/// How many explanations are worked out at a time: each reads the location databases, which may be large.
+const EXPLAINED_MAX: usize = 1;
+
 /// What the API tells of, and its connections.
 #[derive(Debug, Clone)]
 pub struct Api {
     serving: Shared,
     prober: Prober,
     reloader: Arc<Reloader>,
+    explaining: Arc<Semaphore>,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -66,6 +73,7 @@ impl Api {
             serving,
             prober,
             reloader,
+            explaining: Arc::new(Semaphore::new(EXPLAINED_MAX)),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
@@ -102,6 +110,7 @@ impl Api {
             .route("/healthz", get(async || "ok\n"))
             .route("/v1/status", get(status))
             .route("/v1/zones", get(zones))
+            .route("/v1/explain", get(explain))
             .route("/v1/reload", post(reload))
             .fallback(async || error(StatusCode::NOT_FOUND, "nothing is here"))
             .method_not_allowed_fallback(async || error(StatusCode::METHOD_NOT_ALLOWED, "not with this method"))
@@ -145,6 +154,31 @@ async fn zones(State(api): State<Api>) -> Json<Zones> {
         zones: zones.collect(),
         failed: serving.image.failed.iter().map(ToString::to_string).collect(),
     })
+}
+
+async fn explain(State(api): State<Api>, asked: Result<Query<Asked>, QueryRejection>) -> Response {
+    let asked = asked.map_err(|rejection| rejection.body_text());
+    let question = match asked.and_then(|Query(asked)| asked.question()) {
+        Ok(question) => question,
+        Err(fault) => return error(StatusCode::BAD_REQUEST, &fault),
+    };
+    let Ok(_turn) = api.explaining.acquire().await else {
+        return ending();
+    };
+    let (reloader, serving) = (api.reloader.clone(), api.serving.load_full());
+    let explained = spawn_blocking(move || explain_one(&question, &serving, &reloader.databases()));
+    match explained.await {
+        Ok(Ok(explanation)) => Json(Shown {
+            shown: explanation.to_string(),
+            explanation,
+        })
+        .into_response(),
+        Ok(Err(fault)) => error(StatusCode::INTERNAL_SERVER_ERROR, &fault),
+        Err(_) => error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "it cannot be explained; please report this",
+        ),
+    }
 }
 
 async fn reload(State(api): State<Api>) -> Response {

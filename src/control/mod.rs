@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod endpoint;
+pub mod explain;
 pub mod prober;
 pub mod publisher;
 pub mod reload;

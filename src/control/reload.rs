@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::diagnostic::{Diagnostic, Fault};
 use crate::health::Verdicts;
 use crate::image::{Image, Options, Serving};
-use crate::load::geo::Locations;
+use crate::load::geo::{Databases, Locations};
 use crate::load::{self, Loaded};
 use crate::policy::targets::Targets;
 use crate::policy::tree::Forest;
@@ -235,6 +235,11 @@ impl Reloader {
             prober,
             before: Mutex::new(before),
         }
+    }
+
+    /// The location databases as they are in the files now. Blocks for as long as that takes.
+    pub fn databases(&self) -> Databases {
+        load::load_databases(self.config.as_deref()).0
     }
 
     /// Reads everything, and publishes it if nothing is wrong. Blocks for as long as that takes.

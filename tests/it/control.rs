@@ -309,3 +309,62 @@ fn without_a_daemon_it_is_3() {
         );
     }
 }
+
+#[test]
+fn the_daemon_explains_under_its_verdicts() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let zone = steered(listener.local_addr().unwrap().port());
+    let settings = format!("{}\n[health]\nwarmup = \"1s\"\n", with_tcp());
+    let daemon = Daemon::start(&[("windrose.toml", &settings), (FILE, &zone)]);
+    let told = ask_tcp(
+        tcp_address(&daemon),
+        "GET",
+        "/v1/explain?name=app.example.org&type=a&client=203.0.113.0%2F24&resolver=192.0.2.53&random=1",
+    );
+    let document = told.json();
+    assert_eq!((told.status, &document["rcode"]), (200, &json!("NOERROR")), "{told:?}");
+    assert_eq!(document["answer"], json!(["app.example.org. 30 IN A 127.0.0.1"]));
+    let arguments = [
+        "explain",
+        "app.example.org",
+        "--client",
+        "203.0.113.0/24",
+        "--resolver",
+        "192.0.2.53",
+    ];
+    let explain = |more: &[&str]| daemon.run(&[&arguments[..], &["--random", "1"], more].concat());
+    let live = explain(&["--live"]);
+    assert_eq!(
+        (live.status.code(), live.stdout.trim_end()),
+        (Some(0), document["shown"].as_str().unwrap())
+    );
+    let live = explain(&["--live", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&live.stdout).unwrap(), document);
+    // From the files nothing is known of verdicts, and the order is that of weights.
+    assert_ne!(explain(&[]).stdout, explain(&["--live"]).stdout);
+    let nothing = daemon.run(&["explain", "none.example.org", "--client", "192.0.2.1", "--live"]);
+    assert_eq!(nothing.status.code(), Some(1));
+}
+
+#[test]
+fn bad_questions_are_400() {
+    let daemon = Daemon::start(&[(FILE, ZONE)]);
+    for query in [
+        "",
+        "?name=www.example.org",
+        "?name=a..b&client=192.0.2.1",
+        "?name=www.example.org&client=192.0.2.300",
+        "?name=www.example.org&client=192.0.2.1/33",
+        "?name=www.example.org&client=192.0.2.1&type=nonsense",
+        "?name=www.example.org&resolver=here",
+        "?name=www.example.org&client=192.0.2.1&random=many",
+        "?name=www.example.org&clinet=192.0.2.1",
+    ] {
+        let refused = ask(&daemon, "GET", &format!("/v1/explain{query}"));
+        assert_eq!(
+            (refused.status, refused.json()["error"].is_string()),
+            (400, true),
+            "{query}: {refused:?}"
+        );
+    }
+}
