@@ -8,6 +8,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use serde::{Deserialize, Serialize};
+
 /// A file as it was read: its name, as the user would type it, and its text.
 #[derive(Debug)]
 pub struct Source {
@@ -198,6 +200,37 @@ impl fmt::Display for Diagnostic {
             write!(f, "\n   = help: {hint}")?;
         }
         Ok(())
+    }
+}
+
+/// A diagnostic for programs, as JSON documents have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// The file it is in.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// `error` or `warning`.
+    pub severity: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl From<&Diagnostic> for Fault {
+    fn from(diagnostic: &Diagnostic) -> Self {
+        let (line, column) = diagnostic.line_column();
+        Self {
+            file: diagnostic.path().display().to_string(),
+            line,
+            column,
+            severity: diagnostic.severity.to_string(),
+            message: diagnostic.message.clone(),
+            hint: diagnostic.hint.clone(),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::wire::rdata;
 pub use steps::{Candidate, Node, Rule};
 
 mod steps;
+mod text;
 
 /// What is to be explained.
 #[derive(Debug, Clone)]

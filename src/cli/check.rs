@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use crate::diagnostic::Fault;
 use crate::load::{Loaded, load};
 use crate::policy::model::NodeKind;
 
@@ -39,32 +40,11 @@ struct Report {
     faults: Vec<Fault>,
 }
 
-#[derive(Debug, Serialize)]
-struct Fault {
-    file: String,
-    line: usize,
-    column: usize,
-    severity: String,
-    message: String,
-    hint: Option<String>,
-}
-
 impl Report {
     fn new(loaded: &Loaded) -> Self {
         let is_pool = |kind: &NodeKind| matches!(kind, NodeKind::Pool(_));
         let pools = loaded.steering.nodes.iter().filter(|node| is_pool(&node.kind)).count();
         let errors = loaded.faults.iter().filter(|fault| fault.is_error()).count();
-        let faults = loaded.faults.iter().map(|fault| {
-            let (line, column) = fault.line_column();
-            Fault {
-                file: fault.path().display().to_string(),
-                line,
-                column,
-                severity: fault.severity.to_string(),
-                message: fault.message.clone(),
-                hint: fault.hint.clone(),
-            }
-        });
         Self {
             zones: loaded.zones.len(),
             owners: loaded.zones.iter().map(|zone| zone.owners.len()).sum(),
@@ -72,7 +52,7 @@ impl Report {
             policies: loaded.steering.nodes.len() - pools,
             errors,
             warnings: loaded.faults.len() - errors,
-            faults: faults.collect(),
+            faults: loaded.faults.iter().map(Fault::from).collect(),
         }
     }
 

@@ -4,10 +4,13 @@
 //! reached.
 
 mod check;
+mod client;
 mod explain;
 mod geo;
 mod log;
+mod reload;
 mod serve;
+mod status;
 
 use std::io;
 use std::path::PathBuf;
@@ -39,12 +42,23 @@ enum Command {
     /// arrived; a second one stops at once.
     Serve,
 
-    /// Say why a client gets the answer it gets, step by step, from the files
+    /// Say why a client gets the answer it gets, step by step, from the files or with --live from the daemon
     ///
-    /// Ends with 1 if no zone here has the name or the name does not exist.
+    /// Ends with 1 if no zone here has the name or the name does not exist; with --live, with 3 if the daemon cannot be reached.
     Explain(explain::ExplainArgs),
+
     /// Check settings and zones, and print every fault with its place
     Check,
+
+    /// Tell what the daemon knows of its pools and of what it probes
+    ///
+    /// Ends with 3 if the daemon cannot be reached.
+    Status,
+
+    /// Have the daemon read everything anew, as SIGHUP does; wait, and print what changed or every fault
+    ///
+    /// Ends with 1 if there is a fault: then everything stays as it was. Ends with 3 if the daemon cannot be reached.
+    Reload,
 
     /// Ask the location databases
     Geo(geo::GeoArgs),
@@ -57,6 +71,8 @@ pub fn main() -> ExitCode {
     match command {
         Command::Check => check::run(config.as_deref(), json, out, err),
         Command::Serve => serve::run(config, json, out, err),
+        Command::Status => status::run(config.as_deref(), json, out, err),
+        Command::Reload => reload::run(config.as_deref(), json, out, err),
         Command::Geo(args) => geo::run(config, json, &args, out, err),
         Command::Explain(args) => explain::run(config, json, args, out, err),
     }

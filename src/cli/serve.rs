@@ -4,7 +4,8 @@
 //! `ready` may ask.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,6 +20,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::interval;
 
 use super::log;
+use crate::config::Control;
+use crate::control::api::Api;
+use crate::control::endpoint::{self, ControlSocket, NoSocket};
 use crate::control::prober::Prober;
 use crate::control::publisher::Publisher;
 use crate::control::reload::{Before, Reloader, build};
@@ -93,16 +97,17 @@ fn serve(
     }
     give_back_freed_memory();
     let bound = listen::bind(&settings).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let control = ControlSockets::bind(&settings.control).map_err(|fault| vec![fault.to_string()])?;
     let ready = Ready {
         listening: bound.iter().map(|bound| bound.address).collect(),
         zones,
     };
     let mut stop = StopSignals::catch().map_err(told("signals cannot be caught"))?;
     let servers = Servers::start(bound, &publisher.shared()).map_err(told("serving cannot be started"))?;
-    runtime.spawn(reload_at(
-        hangup,
-        Arc::new(Reloader::new(config, settings, before, prober)),
-    ));
+    let reloader = Arc::new(Reloader::new(config, settings, before, prober.clone()));
+    let api = Api::new(publisher.shared(), prober, reloader.clone());
+    let control = control.start(&api).map_err(told("the control API cannot be started"))?;
+    runtime.spawn(reload_at(hangup, reloader));
     runtime.spawn(sweep(publisher));
     // Nobody may be reading; the daemon serves all the same.
     let _ = ready.announce(json, out);
@@ -113,12 +118,13 @@ fn serve(
         stop.wait().await;
         tracing::info!("stopping");
         tokio::select! {
-            () = servers.stop() => ExitCode::SUCCESS,
+            _ = async { tokio::join!(servers.stop(), api.stop()) } => ExitCode::SUCCESS,
             () = stop.wait() => ExitCode::FAILURE,
         }
     });
     // Without waiting for a reload that may be under way.
     runtime.shutdown_background();
+    drop(control);
     Ok(status)
 }
 
@@ -150,6 +156,47 @@ impl Ready {
             writeln!(out, "ready: {} {zones}", self.zones)?;
         }
         out.flush()
+    }
+}
+
+/// Where the control API will be reached.
+struct ControlSockets {
+    unix: Option<(ControlSocket, UnixListener)>,
+    tcp: Option<TcpListener>,
+}
+
+impl ControlSockets {
+    /// Only a live daemon on the socket is a reason not to start: whatever else keeps the API away, queries are answered without it.
+    fn bind(settings: &Control) -> Result<Self, NoSocket> {
+        let unix = match ControlSocket::bind(&settings.socket) {
+            Ok(bound) => Some(bound),
+            Err(fault @ NoSocket::Live(_)) => return Err(fault),
+            Err(fault) => {
+                tracing::warn!("{fault}");
+                None
+            }
+        };
+        let tcp = settings.listen.and_then(|address| match endpoint::bind_tcp(address) {
+            Ok(listener) => Some(listener),
+            Err(error) => {
+                tracing::warn!("{address}: the control API cannot be reached here: {error}");
+                None
+            }
+        });
+        Ok(Self { unix, tcp })
+    }
+
+    /// Answers on them, as far as there are any. The socket's file stays for as long as what is returned.
+    fn start(self, api: &Api) -> io::Result<Option<ControlSocket>> {
+        if let Some(listener) = self.tcp {
+            tracing::info!("control API on http://{}", listener.local_addr()?);
+            api.listen_tcp(listener)?;
+        }
+        let Some((socket, listener)) = self.unix else {
+            return Ok(None);
+        };
+        api.listen_unix(listener)?;
+        Ok(Some(socket))
     }
 }
 
@@ -211,7 +258,8 @@ impl StopSignals {
 async fn reload_at(mut hangup: Signal, reloader: Arc<Reloader>) {
     while hangup.recv().await.is_some() {
         let reloader = reloader.clone();
-        if spawn_blocking(move || reloader.reload_and_log()).await.is_err() {
+        // How it went is in the log.
+        if spawn_blocking(move || drop(reloader.reload_and_log())).await.is_err() {
             tracing::error!("reload failed, everything stays as it was");
         }
     }

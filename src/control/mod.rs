@@ -1,5 +1,9 @@
 //! The running daemon: what it serves and how that is replaced.
 
+pub mod api;
+pub mod endpoint;
+pub mod explain;
 pub mod prober;
 pub mod publisher;
 pub mod reload;
+pub mod status;

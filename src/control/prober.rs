@@ -13,9 +13,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::publisher::Publisher;
-use crate::health::Verdict;
 use crate::health::probe::{Kind, Verify};
 use crate::health::tracker::{Outcome, Tracker};
+use crate::health::{Verdict, Verdicts};
 use crate::image::Serving;
 use crate::policy::targets::{TargetKey, Targets};
 use crate::probe::{self, Certificates};
@@ -26,10 +26,45 @@ const COALESCE: Duration = Duration::from_millis(3);
 /// The most probes that run at a time: as many descriptors as any system gives without asking.
 const IN_FLIGHT_MAX: usize = 512;
 
-/// Hands loads to the task.
+/// Hands loads to the task, and asks it what it knows.
 #[derive(Debug, Clone)]
 pub struct Prober {
-    commands: mpsc::UnboundedSender<Load>,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+/// What the task is asked for.
+#[derive(Debug)]
+enum Command {
+    Serve(Box<Load>),
+    Tell(oneshot::Sender<Snapshot>),
+}
+
+/// What is known at one moment of what is served.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What is served.
+    pub serving: Arc<Serving>,
+    /// The verdicts that it is served under.
+    pub verdicts: Verdicts,
+    /// Its targets, in the order in which pools name them.
+    pub targets: Vec<TargetSnapshot>,
+}
+
+/// What is known at that moment of a target.
+#[derive(Debug)]
+pub struct TargetSnapshot {
+    /// What is asked of whom.
+    pub key: Arc<TargetKey>,
+    /// The full names of the probes that are so defined.
+    pub names: Vec<String>,
+    /// Its verdict, streak and last result.
+    pub tracker: Tracker,
+    /// How long its verdict has been believed.
+    pub believed_for: Duration,
+    /// How long ago the last result came.
+    pub last_ago: Option<Duration>,
+    /// How soon the next probe starts; zero if it is due.
+    pub next_in: Option<Duration>,
 }
 
 /// Something new to serve.
@@ -50,8 +85,8 @@ pub struct Load {
 impl Prober {
     /// Starts the task, within a runtime.
     pub fn start(publisher: Arc<Publisher>) -> Self {
-        let (commands, loads) = mpsc::unbounded_channel();
-        tokio::spawn(Task::new(publisher).run(loads));
+        let (commands, received) = mpsc::unbounded_channel();
+        tokio::spawn(Task::new(publisher).run(received));
         Self { commands }
     }
 
@@ -71,8 +106,15 @@ impl Prober {
             served,
         };
         // If the task is gone, whoever waits is told by the channel that went with the load.
-        let _ = self.commands.send(load);
+        let _ = self.commands.send(Command::Serve(Box::new(load)));
         wait
+    }
+
+    /// What is known now. `None` if the task is gone, or nothing is served yet.
+    pub async fn snapshot(&self) -> Option<Snapshot> {
+        let (tell, told) = oneshot::channel();
+        self.commands.send(Command::Tell(tell)).ok()?;
+        told.await.ok()
     }
 }
 
@@ -142,13 +184,14 @@ impl Task {
         }
     }
 
-    /// Until nobody can hand in a load any more.
-    async fn run(mut self, mut loads: mpsc::UnboundedReceiver<Load>) {
+    /// Until nobody can ask for anything any more.
+    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         loop {
             let next = self.next_event();
             tokio::select! {
-                load = loads.recv() => match load {
-                    Some(load) => self.take_load(load),
+                command = commands.recv() => match command {
+                    Some(Command::Serve(load)) => self.take_load(*load),
+                    Some(Command::Tell(tell)) => self.tell(tell),
                     None => return,
                 },
                 result = self.incoming.recv() => if let Some((id, outcome)) = result {
@@ -243,11 +286,44 @@ impl Task {
         if let Some(waiting) = self.waiting.take_if(is_ready) {
             self.serve(waiting);
         } else if self.publish_at.is_some_and(|at| now >= at) {
-            self.publish_at = None;
-            if let Some(served) = self.now_served.take() {
-                self.now_served = Some(self.publish(served));
-            }
+            self.publish_changes();
         }
+    }
+
+    /// Serves what is served under the verdicts of now.
+    fn publish_changes(&mut self) {
+        self.publish_at = None;
+        if let Some(served) = self.now_served.take() {
+            self.now_served = Some(self.publish(served));
+        }
+    }
+
+    /// Tells what is known of what is served. Changes that wait are published first, so that what is told is what is answered.
+    fn tell(&mut self, tell: oneshot::Sender<Snapshot>) {
+        if self.publish_at.is_some() {
+            self.publish_changes();
+        }
+        let Some(served) = &self.now_served else { return };
+        let (now, elapsed) = (Instant::now(), self.start.elapsed());
+        let due: HashMap<Id, Instant> = self.schedule.iter().map(|Reverse((due, id))| (*id, *due)).collect();
+        let snapshot = |id: &Id| {
+            let probed = self.probed.get(id)?;
+            let last = probed.tracker.last.as_ref();
+            Some(TargetSnapshot {
+                key: probed.key.clone(),
+                names: probed.names.clone(),
+                tracker: probed.tracker.clone(),
+                believed_for: elapsed.saturating_sub(probed.tracker.since),
+                last_ago: last.map(|(at, _)| elapsed.saturating_sub(*at)),
+                next_in: due.get(id).map(|due| due.saturating_duration_since(now)),
+            })
+        };
+        // Who asked may have gone.
+        let _ = tell.send(Snapshot {
+            serving: served.serving.clone(),
+            verdicts: self.verdicts(served),
+            targets: served.ids.iter().filter_map(snapshot).collect(),
+        });
     }
 
     fn serve(&mut self, waiting: Waiting) {
@@ -261,20 +337,25 @@ impl Task {
         let _ = waiting.served.send(());
     }
 
-    /// Publishes what is served under the verdicts of now.
+    /// Publishes a load under the verdicts of now.
     fn publish(&self, served: Served) -> Served {
+        let verdicts = self.verdicts(&served);
+        Served {
+            serving: self.publisher.publish(served.serving.under(&verdicts)),
+            ..served
+        }
+    }
+
+    /// The verdicts of now on the addresses of a load.
+    fn verdicts(&self, served: &Served) -> Verdicts {
         let of = |id: &Id| {
             self.probed
                 .get(id)
                 .map_or(Verdict::Unknown, |probed| probed.tracker.verdict)
         };
-        let verdicts = served
+        served
             .targets
-            .verdicts(|place| served.ids.get(place).map_or(Verdict::Unknown, of));
-        Served {
-            serving: self.publisher.publish(served.serving.under(&verdicts)),
-            ..served
-        }
+            .verdicts(|place| served.ids.get(place).map_or(Verdict::Unknown, of))
     }
 
     fn start_probes(&mut self, now: Instant) {

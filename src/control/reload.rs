@@ -6,12 +6,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use super::prober::Prober;
 use crate::config::Settings;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Fault};
 use crate::health::Verdicts;
 use crate::image::{Image, Options, Serving};
-use crate::load::geo::Locations;
+use crate::load::geo::{Databases, Locations};
 use crate::load::{self, Loaded};
 use crate::policy::targets::Targets;
 use crate::policy::tree::Forest;
@@ -73,6 +75,8 @@ impl Before {
 pub struct Reloaded {
     /// How many zones are served now.
     pub zones: usize,
+    /// Which of them are not as they were.
+    pub changes: Changes,
     /// What is probably not meant.
     pub warnings: Vec<Diagnostic>,
     /// Settings that have changed and take effect only at the next start.
@@ -88,6 +92,106 @@ pub enum Refused {
     Restart(Vec<&'static str>),
     /// The daemon is ending.
     Ended,
+}
+
+/// The zones that a reload has changed, by origin.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// Those that were not served.
+    pub added: Vec<String>,
+    /// Those whose serial number is another.
+    pub changed: Vec<String>,
+    /// Those that are served no more.
+    pub removed: Vec<String>,
+}
+
+impl Changes {
+    fn between(old: &Serials, new: &Serials) -> Self {
+        let sorted = |origins: &mut dyn Iterator<Item = &Name>| {
+            let mut origins: Vec<String> = origins.map(ToString::to_string).collect();
+            origins.sort_unstable();
+            origins
+        };
+        let differs = |(origin, serial): &(&Name, &u32)| old.0.get(*origin).is_some_and(|before| before != *serial);
+        Self {
+            added: sorted(&mut new.0.keys().filter(|origin| !old.0.contains_key(*origin))),
+            changed: sorted(&mut new.0.iter().filter(differs).map(|(origin, _)| origin)),
+            removed: sorted(&mut old.0.keys().filter(|origin| !new.0.contains_key(*origin))),
+        }
+    }
+}
+
+/// How a reload went, as `POST /v1/reload` and `windrose reload --json` tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// Whether it was done; else everything stays as it was.
+    pub reloaded: bool,
+    /// Why not, in a few words.
+    pub error: Option<String>,
+    /// How many zones are served now; null if it was not done.
+    pub zones: Option<usize>,
+    /// Which of them are not as they were.
+    #[serde(flatten)]
+    pub changes: Changes,
+    /// Settings that have changed and take effect only at the next start.
+    pub later: Vec<String>,
+    /// Settings that have changed and need a restart, so that nothing was done.
+    pub restart: Vec<String>,
+    /// How many of the faults are errors.
+    pub errors: usize,
+    /// How many are warnings.
+    pub warnings: usize,
+    /// Every fault.
+    pub faults: Vec<ShownFault>,
+}
+
+/// A fault, and how it is shown to people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownFault {
+    /// As `check --json` has it.
+    #[serde(flatten)]
+    pub fault: Fault,
+    /// As `check` prints it, with the line and a caret.
+    pub shown: String,
+}
+
+impl ReloadReport {
+    /// Of a reload.
+    pub fn new(result: &Result<Reloaded, Refused>) -> Self {
+        let words = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
+        let mut report = Self {
+            reloaded: result.is_ok(),
+            error: result.as_ref().err().map(ToString::to_string),
+            zones: None,
+            changes: Changes::default(),
+            later: Vec::new(),
+            restart: Vec::new(),
+            errors: 0,
+            warnings: 0,
+            faults: Vec::new(),
+        };
+        let faults = match result {
+            Ok(reloaded) => {
+                report.zones = Some(reloaded.zones);
+                report.changes = reloaded.changes.clone();
+                report.later = words(&reloaded.later);
+                &reloaded.warnings[..]
+            }
+            Err(Refused::Faults(faults)) => faults,
+            Err(Refused::Restart(keys)) => {
+                report.restart = words(keys);
+                &[]
+            }
+            Err(Refused::Ended) => &[],
+        };
+        report.errors = faults.iter().filter(|fault| fault.is_error()).count();
+        report.warnings = faults.len() - report.errors;
+        report.faults.extend(faults.iter().map(|fault| ShownFault {
+            fault: fault.into(),
+            shown: fault.to_string(),
+        }));
+        report
+    }
 }
 
 /// The serial number of every zone.
@@ -133,6 +237,11 @@ impl Reloader {
         }
     }
 
+    /// The location databases as they are in the files now. Blocks for as long as that takes.
+    pub fn databases(&self) -> Databases {
+        load::load_databases(self.config.as_deref()).0
+    }
+
     /// Reads everything, and publishes it if nothing is wrong. Blocks for as long as that takes.
     pub fn reload(&self) -> Result<Reloaded, Refused> {
         let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,33 +258,42 @@ impl Reloader {
         let mut loaded = loaded;
         let warnings = std::mem::take(&mut loaded.faults);
         before.serials.hold(&mut loaded);
-        *before = Before::of(&loaded);
+        let now = Before::of(&loaded);
+        let changes = Changes::between(&before.serials, &now.serials);
+        *before = now;
         let (targets, warmup) = (Targets::of(&loaded.steering, &loaded.probes), loaded.settings.warmup);
         // What was served goes on being served until the first round of what is new is in.
         let served = self.prober.serve(build(loaded), targets, warmup);
         if served.blocking_recv().is_err() {
             return Err(Refused::Ended);
         }
-        Ok(Reloaded { zones, warnings, later })
+        Ok(Reloaded {
+            zones,
+            changes,
+            warnings,
+            later,
+        })
     }
 
-    /// As [`Self::reload`], told in the log.
-    pub fn reload_and_log(&self) {
-        match self.reload() {
-            Ok(Reloaded { zones, warnings, later }) => {
-                warnings.iter().for_each(log);
-                for key in later {
+    /// As [`Self::reload`], told in the log too.
+    pub fn reload_and_log(&self) -> Result<Reloaded, Refused> {
+        let result = self.reload();
+        match &result {
+            Ok(reloaded) => {
+                reloaded.warnings.iter().for_each(log);
+                for key in &reloaded.later {
                     tracing::warn!("`{key}` has changed: that takes effect at the next start");
                 }
-                tracing::info!(zones, "reloaded");
+                tracing::info!(zones = reloaded.zones, "reloaded");
             }
             Err(refused) => {
-                if let Refused::Faults(faults) = &refused {
+                if let Refused::Faults(faults) = refused {
                     faults.iter().for_each(log);
                 }
                 tracing::error!("reload refused, everything stays as it was: {refused}");
             }
         }
+        result
     }
 }
 
@@ -268,6 +386,23 @@ mod tests {
         new.log.level = tracing::Level::DEBUG;
         assert!(needs_restart(&old, &new).is_empty());
         assert_eq!(takes_effect_later(&old, &new), ["log.level"]);
+    }
+
+    #[test]
+    fn zones_are_told_apart_by_their_serial_numbers() {
+        let serials = |zones: &[(&str, u32)]| {
+            let zones = zones
+                .iter()
+                .map(|(name, serial)| (Name::parse(name, None).unwrap(), *serial));
+            Serials(zones.collect())
+        };
+        let changes = Changes::between(
+            &serials(&[("a.example.", 1), ("b.example.", 1), ("c.example.", 1)]),
+            &serials(&[("a.example.", 1), ("b.example.", 2), ("d.example.", 1)]),
+        );
+        assert_eq!(changes.added, ["d.example."]);
+        assert_eq!(changes.changed, ["b.example."]);
+        assert_eq!(changes.removed, ["c.example."]);
     }
 
     #[test]

@@ -126,6 +126,17 @@ impl Probe {
     }
 }
 
+impl Kind {
+    /// `tcp`, `http` or `https`, as written.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Kind::Tcp => "tcp",
+            Kind::Http(Http { tls: None, .. }) => "http",
+            Kind::Http(_) => "https",
+        }
+    }
+}
+
 impl Http {
     fn new(spec: &ProbeSpec, tls: Option<Verify>) -> Self {
         let mut headers: Vec<_> = spec

@@ -66,6 +66,7 @@ impl Image {
             repeats: repeats.into(),
             onward: onward.into(),
             zones: infos.into(),
+            failed: failed.into(),
             steers: steers.into(),
             forest,
             options,
@@ -132,6 +133,8 @@ impl Compiler<'_> {
         }
         ZoneInfo {
             origin: zone.origin.clone(),
+            serial: zone.soa.serial,
+            owners: zone.owners.len(),
             negative: self.negative(zone),
         }
     }

@@ -46,6 +46,8 @@ pub struct Image {
     pub onward: Box<[onward::Onward]>,
     /// The zones.
     pub zones: Box<[ZoneInfo]>,
+    /// The origins of those that could not be loaded.
+    pub failed: Box<[Name]>,
     /// What steers owners.
     pub steers: Box<[SteeredBy]>,
     /// Pools and policies.
@@ -92,6 +94,10 @@ impl Image {
 pub struct ZoneInfo {
     /// The name at its top.
     pub origin: Name,
+    /// Its serial number.
+    pub serial: u32,
+    /// How many owners it has, empty non-terminals left out.
+    pub owners: usize,
     /// The tail of its name errors and NODATA answers, made for the origin itself.
     pub negative: Tail,
 }

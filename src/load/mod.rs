@@ -151,6 +151,12 @@ pub fn load_again(config: Option<&Path>, before: Option<&Locations>) -> Loaded {
     loaded
 }
 
+/// The settings, and every fault of windrose.toml by itself. Nothing else is read.
+pub fn load_settings(config: Option<&Path>) -> (Settings, Vec<Diagnostic>) {
+    let config = Config::read(config);
+    (config.settings, config.faults.into_sorted())
+}
+
 /// The location databases that the settings name, and every fault of windrose.toml and of them. Zones are not read.
 pub fn load_databases(config: Option<&Path>) -> (Databases, Vec<Diagnostic>) {
     let mut config = Config::read(config);

@@ -284,6 +284,11 @@ pub struct Walked {
 }
 
 impl Tables {
+    /// For whom a pool or policy is usable under the verdicts in force. Without backends of the family it is for nobody.
+    pub fn usable(&self, node: NodeId, family: Family) -> &Usable {
+        self.level[node.0 as usize].usable(family)
+    }
+
     /// Works out the tables for these verdicts. `before` are those, of the same forest, that they take the place of.
     pub fn new(forest: &Forest, verdicts: &Verdicts, before: Option<&Tables>) -> Self {
         let level = forest.level_under(verdicts, Under::Verdicts, before);

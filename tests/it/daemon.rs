@@ -5,7 +5,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -141,6 +141,23 @@ impl Daemon {
     /// Removes a file of its folder.
     pub(crate) fn remove(&self, path: &str) {
         std::fs::remove_file(self.folder.path().join(path)).unwrap();
+    }
+
+    /// Where a file of its folder is.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// Runs another command in its folder to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_windrose"));
+        command.args(arguments).current_dir(self.folder.path());
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        Ended {
+            status: output.status,
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
     }
 
     /// Sends a signal by its short name, such as `TERM`.

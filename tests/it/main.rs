@@ -7,6 +7,7 @@ mod allocations;
 mod atlases;
 mod cases;
 mod check_cases;
+mod control;
 mod daemon;
 mod damaged;
 mod decide;
