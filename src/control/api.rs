@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::explain::{Asked, Shown, explain_one};
+use super::limited::Limited;
 use super::prober::Prober;
 use super::reload::{ReloadReport, Reloader};
 use super::status::Status;
@@ -31,6 +32,9 @@ use crate::server::Shared;
 
 /// How long a stop waits for requests to end by themselves before they are cut.
 const STOP_MAX: Duration = Duration::from_secs(2);
+
+/// The most connections to the Unix socket, and to the TCP port, at a time. Each counts by itself: who fills the port leaves the socket free.
+const CONNECTIONS_MAX: usize = 32;
 
 /// How many explanations are worked out at a time: each reads the location databases, which may be large.
 const EXPLAINED_MAX: usize = 1;
@@ -81,7 +85,7 @@ impl Api {
 
     /// Answers on a Unix socket (not blocking), with full control. Called within a tokio runtime.
     pub fn listen_unix(&self, listener: UnixListener) -> io::Result<()> {
-        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let listener = Limited::new(tokio::net::UnixListener::from_std(listener)?, CONNECTIONS_MAX);
         let served =
             axum::serve(listener, self.routes()).with_graceful_shutdown(self.stopping.clone().cancelled_owned());
         // Accepting goes on whatever happens: no error ends it.
@@ -91,7 +95,7 @@ impl Api {
 
     /// Answers on a TCP port (not blocking), for reading only. Called within a tokio runtime.
     pub fn listen_tcp(&self, listener: TcpListener) -> io::Result<()> {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let listener = Limited::new(tokio::net::TcpListener::from_std(listener)?, CONNECTIONS_MAX);
         let routes = self.routes().layer(from_fn(only_reading));
         let served = axum::serve(listener, routes).with_graceful_shutdown(self.stopping.clone().cancelled_owned());
         self.tasks.spawn(async move { drop(served.await) });

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod endpoint;
 pub mod explain;
+mod limited;
 pub mod prober;
 pub mod publisher;
 pub mod reload;

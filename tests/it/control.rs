@@ -368,3 +368,13 @@ fn bad_questions_are_400() {
         );
     }
 }
+
+#[test]
+fn who_fills_the_port_leaves_the_socket_free() {
+    let daemon = Daemon::start(&[("windrose.toml", &with_tcp()), (FILE, ZONE)]);
+    let tcp = tcp_address(&daemon);
+    let silent: Vec<TcpStream> = (0..33).map(|_| TcpStream::connect(tcp).unwrap()).collect();
+    assert_eq!(ask(&daemon, "GET", "/healthz").status, 200);
+    drop(silent);
+    assert_eq!(ask_tcp(tcp, "GET", "/healthz").status, 200);
+}
