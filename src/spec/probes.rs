@@ -251,6 +251,22 @@ fn body(value: Value<'_>, faults: &mut Faults) -> Option<String> {
         faults.error(&body.span, "the text to look for is empty");
         return None;
     }
+    let expression = body.value.strip_prefix('/').and_then(|text| text.strip_suffix('/'));
+    if let Some(Err(error)) = expression.map(regex::Regex::new) {
+        // Its last line says what is wrong; those before it show where.
+        let told = error.to_string();
+        let what = told
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .trim_start_matches("error: ")
+            .to_owned();
+        faults.error(
+            &body.span,
+            format!("\"{}\" is not a regular expression: {what}", body.value),
+        );
+        return None;
+    }
     Some(body.value)
 }
 
