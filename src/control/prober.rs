@@ -130,6 +130,8 @@ struct Probed {
     certificates: Arc<Certificates>,
     /// Where in its interval it is probed after the first round.
     phase: Duration,
+    /// Whether a probe of it runs, or waits for others to end. It is not joined by a second one: so what waits never grows beyond the targets.
+    running: bool,
 }
 
 /// What is served, and the numbers of its targets, by place in their list.
@@ -230,6 +232,7 @@ impl Task {
                         tracker: Tracker::default(),
                         names: Vec::new(),
                         certificates: certificates.clone(),
+                        running: false,
                     };
                     self.probed.insert(self.next_id, probed);
                     new.push(self.next_id);
@@ -268,6 +271,7 @@ impl Task {
 
     fn take_result(&mut self, id: Id, outcome: Outcome) {
         let Some(probed) = self.probed.get_mut(&id) else { return };
+        probed.running = false;
         let (rise, fall, reason) = (probed.key.probe.rise, probed.key.probe.fall, outcome.reason.clone());
         if let Some(verdict) = probed.tracker.take(outcome, rise, fall, self.start.elapsed()) {
             let (address, probe) = (probed.key.address, probed.names.join(" "));
@@ -362,7 +366,9 @@ impl Task {
         while let Some(Reverse((due, id))) = self.schedule.peek().copied().filter(|Reverse((due, _))| *due <= now) {
             self.schedule.pop();
             // What is not probed any more is passed over.
-            let Some(probed) = self.probed.get(&id) else { continue };
+            let Some(probed) = self.probed.get_mut(&id) else {
+                continue;
+            };
             let interval = probed.key.probe.interval;
             let mut next = match probed.tracker.last {
                 None => in_phase(self.start + probed.phase, due + interval / 2, interval),
@@ -373,6 +379,9 @@ impl Task {
                 next = in_phase(next, now, interval);
             }
             self.schedule.push(Reverse((next, id)));
+            if std::mem::replace(&mut probed.running, true) {
+                continue;
+            }
             let (key, certificates) = (probed.key.clone(), probed.certificates.clone());
             let (in_flight, results) = (self.in_flight.clone(), self.results.clone());
             tokio::spawn(async move {
