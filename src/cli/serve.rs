@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use tokio::runtime::Builder;
@@ -23,6 +23,7 @@ use super::log;
 use crate::config::Control;
 use crate::control::api::Api;
 use crate::control::endpoint::{self, ControlSocket, NoSocket};
+use crate::control::metrics::Sources;
 use crate::control::prober::Prober;
 use crate::control::publisher::Publisher;
 use crate::control::reload::{Before, Reloader, build};
@@ -30,6 +31,7 @@ use crate::health::Verdicts;
 use crate::image::Serving;
 use crate::load::{self, Loaded};
 use crate::policy::targets::Targets;
+use crate::server::counters::Threads;
 use crate::server::limit::Limits;
 use crate::server::listen::{self, Bound};
 use crate::server::stream::Streams;
@@ -59,6 +61,7 @@ fn serve(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<ExitCode, Vec<String>> {
+    let started = SystemTime::now();
     let told = |what: &'static str| move |error: io::Error| vec![format!("{what}: {error}")];
     let runtime = Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
@@ -84,7 +87,8 @@ fn serve(
     let before = Before::of(&loaded);
     // What takes long comes before the sockets: whoever finds them open is answered.
     let (targets, warmup) = (Targets::of(&loaded.steering, &loaded.probes), settings.warmup);
-    let serving = build(loaded);
+    let threads = Threads::new(settings.listen.len() * listen::workers(&settings), RUNTIME_THREADS);
+    let serving = build(loaded, threads.count());
     let publisher = Arc::new(Publisher::new(Serving::new(
         serving.image.clone(),
         &Verdicts::default(),
@@ -103,9 +107,17 @@ fn serve(
         zones,
     };
     let mut stop = StopSignals::catch().map_err(told("signals cannot be caught"))?;
-    let servers = Servers::start(bound, &publisher.shared()).map_err(told("serving cannot be started"))?;
-    let reloader = Arc::new(Reloader::new(config, settings, before, prober.clone()));
-    let api = Api::new(publisher.shared(), prober, reloader.clone());
+    let servers = Servers::start(bound, &publisher.shared(), &threads).map_err(told("serving cannot be started"))?;
+    let count = threads.count();
+    let reloader = Arc::new(Reloader::new(config, settings, before, count, prober.clone()));
+    let sources = Sources {
+        publisher: publisher.clone(),
+        threads,
+        admission: servers.streams.admission(),
+        reloader: reloader.clone(),
+        started,
+    };
+    let api = Api::new(prober, sources);
     let control = control.start(&api).map_err(told("the control API cannot be started"))?;
     runtime.spawn(reload_at(hangup, reloader));
     runtime.spawn(sweep(publisher));
@@ -208,16 +220,16 @@ struct Servers {
 }
 
 impl Servers {
-    fn start(bound: Vec<Bound>, shared: &Shared) -> io::Result<Self> {
+    fn start(bound: Vec<Bound>, shared: &Shared, threads: &Arc<Threads>) -> io::Result<Self> {
         let mut servers = Self {
             datagrams: Vec::new(),
             stop_datagrams: Arc::default(),
-            streams: Streams::new(shared.clone(), Limits::default()),
+            streams: Streams::new(shared.clone(), threads.clone(), Limits::default()),
         };
         for Bound { udp, tcp, .. } in bound {
             servers
                 .datagrams
-                .extend(udp::spawn(udp, shared, &servers.stop_datagrams)?);
+                .extend(udp::spawn(udp, shared, threads, &servers.stop_datagrams)?);
             servers.streams.listen(tcp)?;
         }
         Ok(servers)

@@ -1,18 +1,36 @@
 //! The only writer of what is served. It also frees what is served no more: a large image takes long to take down, and a thread
 //! that answers queries must never be the one to do it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
 use crate::image::Serving;
+use crate::image::tally::{Decision, Tally};
 use crate::server::Shared;
 
 /// Publishes what is served and keeps what was until nobody reads it.
 #[derive(Debug)]
 pub struct Publisher {
     shared: Shared,
-    retired: Mutex<Vec<Arc<Serving>>>,
+    retired: Mutex<Retired>,
+}
+
+/// What was served, and what is to be told of it.
+#[derive(Debug)]
+struct Retired {
+    /// What may still be read.
+    servings: Vec<Arc<Serving>>,
+    /// Of images that are served no more, but may still be read, and so written to.
+    tallies: Vec<Arc<Tally>>,
+    /// Of images that nobody reads any more: by name, since ids have died with them.
+    counted: BTreeMap<Decision, u64>,
+    /// How often something was published.
+    publishes: u64,
+    /// Since when the image is served that is served now.
+    image_since: SystemTime,
 }
 
 impl Publisher {
@@ -20,7 +38,13 @@ impl Publisher {
     pub fn new(first: Serving) -> Self {
         Self {
             shared: Arc::new(ArcSwap::from_pointee(first)),
-            retired: Mutex::default(),
+            retired: Mutex::new(Retired {
+                servings: Vec::new(),
+                tallies: Vec::new(),
+                counted: BTreeMap::new(),
+                publishes: 0,
+                image_since: SystemTime::now(),
+            }),
         }
     }
 
@@ -33,8 +57,36 @@ impl Publisher {
     pub fn publish(&self, next: Serving) -> Arc<Serving> {
         let next = Arc::new(next);
         let mut retired = self.retired();
-        retired.push(self.shared.swap(next.clone()));
+        let before = self.shared.swap(next.clone());
+        retired.publishes += 1;
+        if !Arc::ptr_eq(&before.image, &next.image) {
+            retired.image_since = SystemTime::now();
+            retired.tallies.push(before.image.tally.clone());
+        }
+        retired.servings.push(before);
         next
+    }
+
+    /// How often something was published, and since when the image is served that is served now.
+    pub fn published(&self) -> (u64, SystemTime) {
+        let retired = self.retired();
+        (retired.publishes, retired.image_since)
+    }
+
+    /// How often each decision was made that can be made now, over every image since the start.
+    pub fn decisions(&self) -> BTreeMap<Decision, u64> {
+        // Under the lock no image retires, so that none is counted twice or not at all.
+        let retired = self.retired();
+        let mut decisions: BTreeMap<Decision, u64> = self.shared.load().image.tally.counts().collect();
+        let earlier = retired.tallies.iter().flat_map(|tally| tally.counts());
+        let earlier = earlier.chain(
+            retired
+                .counted
+                .iter()
+                .map(|(decision, count)| (decision.clone(), *count)),
+        );
+        add_known(&mut decisions, earlier);
+        decisions
     }
 
     /// Frees what is served no more and read by nobody; says whether something is still read. Called now and then, on a thread
@@ -42,22 +94,54 @@ impl Publisher {
     pub fn sweep(&self) -> bool {
         let mut retired = self.retired();
         // Only this list and its readers hold a retired one, and nobody becomes a reader of it: who is alone stays alone.
-        let (free, read): (Vec<_>, Vec<_>) = retired.drain(..).partition(|one| Arc::strong_count(one) == 1);
-        *retired = read;
-        let remain = !retired.is_empty();
+        let (free, read): (Vec<_>, Vec<_>) = retired.servings.drain(..).partition(|one| Arc::strong_count(one) == 1);
+        retired.servings = read;
+        let remain = !retired.servings.is_empty();
         drop(retired);
         // Now, after the lock is given back: this is what takes long.
         drop(free);
+        self.retired().fold(&self.shared);
         remain
     }
 
     /// Whether [`Self::sweep`] may have something to do.
     pub fn has_retired(&self) -> bool {
-        !self.retired().is_empty()
+        let retired = self.retired();
+        !retired.servings.is_empty() || !retired.tallies.is_empty()
     }
 
-    fn retired(&self) -> MutexGuard<'_, Vec<Arc<Serving>>> {
+    fn retired(&self) -> MutexGuard<'_, Retired> {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Retired {
+    /// Adds what was counted of images that are gone to what is kept by name. What cannot be decided any more is forgotten, so that names
+    /// that come and go do not add up for ever.
+    fn fold(&mut self, shared: &Shared) {
+        let (gone, read): (Vec<_>, Vec<_>) = self.tallies.drain(..).partition(|one| Arc::strong_count(one) == 1);
+        self.tallies = read;
+        if gone.is_empty() {
+            return;
+        }
+        let now = shared.load();
+        let mut counted: BTreeMap<Decision, u64> =
+            now.image.tally.counts().map(|(decision, _)| (decision, 0)).collect();
+        let earlier = std::mem::take(&mut self.counted);
+        add_known(
+            &mut counted,
+            earlier.into_iter().chain(gone.iter().flat_map(|tally| tally.counts())),
+        );
+        self.counted = counted;
+    }
+}
+
+/// Adds counts to those of the same name.
+fn add_known(to: &mut BTreeMap<Decision, u64>, counts: impl Iterator<Item = (Decision, u64)>) {
+    for (decision, count) in counts {
+        if let Some(sum) = to.get_mut(&decision) {
+            *sum += count;
+        }
     }
 }
 

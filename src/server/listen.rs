@@ -53,10 +53,7 @@ impl fmt::Display for Unbound {
 /// Binds every address of the settings, or says of each that cannot be why. A default address of a family that the host
 /// lacks is passed over with a warning, unless nothing else is left.
 pub fn bind(settings: &Settings) -> Result<Vec<Bound>, Vec<Unbound>> {
-    let workers = match settings.workers {
-        0 => available_parallelism().map_or(1, NonZero::get),
-        count => count,
-    };
+    let workers = workers(settings);
     let (mut bound, mut faults, mut passed_over) = (Vec::new(), Vec::new(), Vec::new());
     for (place, &address) in settings.listen.iter().enumerate() {
         let earlier = settings.listen.get(..place).unwrap_or_default();
@@ -91,6 +88,14 @@ pub fn bind(settings: &Settings) -> Result<Vec<Bound>, Vec<Unbound>> {
         tracing::warn!("not listening on {unbound}");
     }
     Ok(bound)
+}
+
+/// How many UDP threads each address has.
+pub fn workers(settings: &Settings) -> usize {
+    match settings.workers {
+        0 => available_parallelism().map_or(1, NonZero::get),
+        count => count,
+    }
 }
 
 /// Whether two addresses cannot be bound side by side. IPv6 sockets never take IPv4 (IPV6_V6ONLY), so families are apart.

@@ -24,6 +24,7 @@ mod invariants;
 mod layers;
 mod locations;
 mod message;
+mod metrics;
 mod mutations;
 mod plain;
 mod probes;
