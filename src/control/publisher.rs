@@ -149,8 +149,10 @@ fn add_known(to: &mut BTreeMap<Decision, u64>, counts: impl Iterator<Item = (Dec
 mod tests {
     use super::*;
     use crate::health::Verdicts;
+    use crate::image::tally::Counting;
     use crate::image::{Image, Options};
     use crate::policy::model::Steering;
+    use crate::policy::trace::Ear;
     use crate::policy::tree::Forest;
 
     fn serving() -> Serving {
@@ -187,5 +189,57 @@ mod tests {
         let image = Arc::downgrade(&next.image);
         publisher.publish(next);
         assert!(std::ptr::eq(image.as_ptr(), Arc::as_ptr(&shared.load().image)));
+    }
+
+    /// A steered name whose root is a pool without backends to choose from but one.
+    fn steered(name: &str) -> Serving {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("zones")).unwrap();
+        let config = folder.path().join("windrose.toml");
+        std::fs::write(&config, "").unwrap();
+        let zone = format!(
+            "[records]\n\"@\".NS = \"ns.example.net.\"\n{name}.steer = \"web\"\n[pools.web]\nbackends = [\"192.0.2.1\"]\n"
+        );
+        std::fs::write(folder.path().join("zones/example.org.toml"), zone).unwrap();
+        crate::control::reload::build(crate::load::load(Some(&config)), 1)
+    }
+
+    fn count(serving: &Serving, times: usize) {
+        let mut counting = Counting::new(&serving.image, 0);
+        for _ in 0..times {
+            counting.steered(0);
+            counting.reached(crate::policy::model::NodeId(0), crate::policy::Family::Ipv4);
+        }
+    }
+
+    #[test]
+    fn no_decision_is_lost_when_an_image_retires_or_a_late_reader_counts_in_it() {
+        let publisher = Publisher::new(steered("www"));
+        let told = || {
+            let decisions = publisher.decisions().into_iter();
+            decisions.map(|(decision, count)| (decision.record, count)).collect::<Vec<_>>()
+        };
+        let www = |count| vec![("www.example.org.".to_owned(), count)];
+        let reader = publisher.shared().load_full();
+        count(&reader, 3);
+        publisher.publish(steered("www"));
+        assert_eq!(told(), www(3));
+        publisher.sweep();
+        count(&reader, 2);
+        count(&publisher.shared().load(), 1);
+        assert_eq!(told(), www(6), "it is still read, and so still counted");
+        drop(reader);
+        assert!(!publisher.sweep() && !publisher.has_retired());
+        assert_eq!(told(), www(6), "it is gone, and kept by name");
+        // The same image under other verdicts is the same image.
+        let again = publisher.shared().load().under(&Verdicts::default());
+        publisher.publish(again);
+        publisher.sweep();
+        assert_eq!(told(), www(6));
+        publisher.publish(steered("web"));
+        publisher.sweep();
+        publisher.publish(steered("www"));
+        publisher.sweep();
+        assert_eq!(told(), www(0), "what is configured no more is forgotten");
     }
 }

@@ -36,5 +36,6 @@ mod rfc;
 mod serve;
 mod stream;
 mod tables;
+mod tally;
 mod tidy;
 mod worlds;
