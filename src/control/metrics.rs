@@ -94,7 +94,7 @@ impl Sources {
 
     fn image(&self, out: &mut Exposition, snapshot: &Snapshot) {
         let image = &snapshot.serving.image;
-        let (publishes, since) = self.publisher.published();
+        let publishes = *self.publisher.published().borrow();
         out.single(
             "windrose_publishes_total",
             Kind::Counter,
@@ -105,7 +105,7 @@ impl Sources {
             "windrose_image_timestamp_seconds",
             Kind::Gauge,
             "Since when the zones and policies are served that are served now.",
-            unix(since),
+            unix(self.publisher.image_since()),
         );
         out.single(
             "windrose_zones",

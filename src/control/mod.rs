@@ -2,6 +2,7 @@
 
 pub mod api;
 mod connections;
+pub mod director;
 pub mod endpoint;
 pub mod explain;
 mod exposition;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::image::Serving;
 use crate::image::tally::{Decision, Tally};
@@ -16,6 +17,8 @@ use crate::server::Shared;
 pub struct Publisher {
     shared: Shared,
     retired: Mutex<Retired>,
+    /// How often something was published.
+    published: watch::Sender<u64>,
 }
 
 /// What was served, and what is to be told of it.
@@ -27,8 +30,6 @@ struct Retired {
     tallies: Vec<Arc<Tally>>,
     /// Of images that nobody reads any more: by name, since ids have died with them.
     counted: BTreeMap<Decision, u64>,
-    /// How often something was published.
-    publishes: u64,
     /// Since when the image is served that is served now.
     image_since: SystemTime,
 }
@@ -42,9 +43,9 @@ impl Publisher {
                 servings: Vec::new(),
                 tallies: Vec::new(),
                 counted: BTreeMap::new(),
-                publishes: 0,
                 image_since: SystemTime::now(),
             }),
+            published: watch::Sender::new(0),
         }
     }
 
@@ -58,19 +59,24 @@ impl Publisher {
         let next = Arc::new(next);
         let mut retired = self.retired();
         let before = self.shared.swap(next.clone());
-        retired.publishes += 1;
         if !Arc::ptr_eq(&before.image, &next.image) {
             retired.image_since = SystemTime::now();
             retired.tallies.push(before.image.tally.clone());
         }
         retired.servings.push(before);
+        drop(retired);
+        self.published.send_modify(|count| *count += 1);
         next
     }
 
-    /// How often something was published, and since when the image is served that is served now.
-    pub fn published(&self) -> (u64, SystemTime) {
-        let retired = self.retired();
-        (retired.publishes, retired.image_since)
+    /// How often something was published: changes whenever that happens.
+    pub fn published(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
+    }
+
+    /// Since when the image is served that is served now.
+    pub fn image_since(&self) -> SystemTime {
+        self.retired().image_since
     }
 
     /// How often each decision was made that can be made now, over every image since the start.
@@ -217,7 +223,9 @@ mod tests {
         let publisher = Publisher::new(steered("www"));
         let told = || {
             let decisions = publisher.decisions().into_iter();
-            decisions.map(|(decision, count)| (decision.record, count)).collect::<Vec<_>>()
+            decisions
+                .map(|(decision, count)| (decision.record, count))
+                .collect::<Vec<_>>()
         };
         let www = |count| vec![("www.example.org.".to_owned(), count)];
         let reader = publisher.shared().load_full();

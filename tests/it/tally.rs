@@ -42,7 +42,10 @@ fn what_is_counted_is_what_is_heard() {
     let serving = serving();
     let mut expected: BTreeMap<Decision, u64> = BTreeMap::new();
     let steering = &serving.image.forest.steering;
-    let roots = steering.by_name.keys().map(|root| (root.as_str(), root.as_str(), root.as_str()));
+    let roots = steering
+        .by_name
+        .keys()
+        .map(|root| (root.as_str(), root.as_str(), root.as_str()));
     // An alias, and a wildcard.
     let more = [("to-steered", "eight", "eight"), ("x.steered", "*.steered", "eight")];
     for (asked, record, root) in roots.chain(more) {
@@ -91,9 +94,14 @@ fn pools_that_stand_far_apart_and_a_fallback_are_told_apart() {
         let (pool, _) = heard(&serving, &query(name, RecordType::A), random, at as usize % 2).unwrap();
         *expected.entry(pool).or_default() += 1;
     }
-    let counted = counted(&serving).into_iter().map(|(decision, count)| (decision.pool, count));
+    let counted = counted(&serving)
+        .into_iter()
+        .map(|(decision, count)| (decision.pool, count));
     assert_eq!(counted.collect::<BTreeMap<_, _>>(), expected);
-    assert_eq!(expected.keys().collect::<Vec<_>>(), ["p1", "p17", "p33", "p49", "p65", "p9"]);
+    assert_eq!(
+        expected.keys().collect::<Vec<_>>(),
+        ["p1", "p17", "p33", "p49", "p65", "p9"]
+    );
     // A thread without a block counts nothing, and does no harm.
     assert!(heard(&serving, &query("web.test.", RecordType::A), 1, 2).is_some());
     assert_eq!(expected.values().sum::<u64>(), 400);
