@@ -6,10 +6,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::publisher::Publisher;
@@ -26,6 +28,9 @@ const COALESCE: Duration = Duration::from_millis(3);
 
 /// The most probes that run at a time: as many descriptors as any system gives without asking.
 const IN_FLIGHT_MAX: usize = 512;
+
+/// How a target is probed: a future that ends with the result, within the probe's time limit.
+pub type Run = dyn Fn(Arc<TargetKey>, Arc<Certificates>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync;
 
 /// Hands loads to the task, and asks it what it knows.
 #[derive(Debug, Clone)]
@@ -90,8 +95,17 @@ pub struct Load {
 impl Prober {
     /// Starts the task, within a runtime.
     pub fn start(publisher: Arc<Publisher>) -> Self {
+        let run =
+            |key: Arc<TargetKey>, certificates: Arc<Certificates>| -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+                Box::pin(async move { probe::run(&key.probe, key.address, &certificates).await })
+            };
+        Self::start_with(publisher, IN_FLIGHT_MAX, Arc::new(run))
+    }
+
+    /// The same with a way to probe, of which so many run at a time. All its time is tokio's: a test can move it by hand.
+    pub fn start_with(publisher: Arc<Publisher>, in_flight_max: usize, run: Arc<Run>) -> Self {
         let (commands, received) = mpsc::unbounded_channel();
-        tokio::spawn(Task::new(publisher).run(received));
+        tokio::spawn(Task::new(publisher, in_flight_max, run).run(received));
         Self { commands }
     }
 
@@ -135,8 +149,19 @@ struct Probed {
     certificates: Arc<Certificates>,
     /// Where in its interval it is probed after the first round.
     phase: Duration,
-    /// Whether a probe of it runs, or waits for others to end. It is not joined by a second one: so what waits never grows beyond the targets.
-    running: bool,
+    /// The probe of it that runs, or waits for others to end. It is not joined by a second one: so what waits never grows beyond the targets.
+    running: Option<Running>,
+    /// Whether the next probe has become due while it runs: it starts when this one has ended.
+    missed: bool,
+}
+
+/// A probe that runs. It ends when nobody wants its result any more: a target that is left out, and comes back, is never probed twice at once.
+struct Running(AbortHandle);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What is served, and the numbers of its targets, by place in their list.
@@ -167,14 +192,16 @@ struct Task {
     waiting: Option<Waiting>,
     /// When changed verdicts are published.
     publish_at: Option<Instant>,
+    run: Arc<Run>,
     in_flight: Arc<Semaphore>,
+    in_flight_max: usize,
     counted: Results,
     results: mpsc::UnboundedSender<(Id, Outcome)>,
     incoming: mpsc::UnboundedReceiver<(Id, Outcome)>,
 }
 
 impl Task {
-    fn new(publisher: Arc<Publisher>) -> Self {
+    fn new(publisher: Arc<Publisher>, in_flight_max: usize, run: Arc<Run>) -> Self {
         let (results, incoming) = mpsc::unbounded_channel();
         Self {
             publisher,
@@ -186,7 +213,9 @@ impl Task {
             now_served: None,
             waiting: None,
             publish_at: None,
-            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            run,
+            in_flight: Arc::new(Semaphore::new(in_flight_max)),
+            in_flight_max,
             counted: Results::default(),
             results,
             incoming,
@@ -239,7 +268,8 @@ impl Task {
                         tracker: Tracker::default(),
                         names: Vec::new(),
                         certificates: certificates.clone(),
-                        running: false,
+                        running: None,
+                        missed: false,
                     };
                     self.probed.insert(self.next_id, probed);
                     new.push(self.next_id);
@@ -278,7 +308,8 @@ impl Task {
 
     fn take_result(&mut self, id: Id, outcome: Outcome) {
         let Some(probed) = self.probed.get_mut(&id) else { return };
-        probed.running = false;
+        probed.running = None;
+        let missed = std::mem::take(&mut probed.missed);
         let (rise, fall, reason) = (probed.key.probe.rise, probed.key.probe.fall, outcome.reason.clone());
         let turned = probed.tracker.take(outcome.clone(), rise, fall, self.start.elapsed());
         self.counted.take(&probed.names, &outcome, turned);
@@ -289,6 +320,9 @@ impl Task {
         }
         if let Some(waiting) = &mut self.waiting {
             waiting.missing.remove(&id);
+        }
+        if missed {
+            self.start_probe(id);
         }
     }
 
@@ -319,8 +353,8 @@ impl Task {
         let Some(served) = &self.now_served else { return };
         let (now, elapsed) = (Instant::now(), self.start.elapsed());
         let due: HashMap<Id, Instant> = self.schedule.iter().map(|Reverse((due, id))| (*id, *due)).collect();
-        let running = IN_FLIGHT_MAX - self.in_flight.available_permits();
-        let begun = self.probed.values().filter(|probed| probed.running).count();
+        let running = self.in_flight_max - self.in_flight.available_permits();
+        let begun = self.probed.values().filter(|probed| probed.running.is_some()).count();
         let snapshot = |id: &Id| {
             let probed = self.probed.get(id)?;
             let last = probed.tracker.last.as_ref();
@@ -383,9 +417,10 @@ impl Task {
             let Some(probed) = self.probed.get_mut(&id) else {
                 continue;
             };
-            let interval = probed.key.probe.interval;
+            let (interval, timeout) = (probed.key.probe.interval, probed.key.probe.timeout);
             let mut next = match probed.tracker.last {
-                None => in_phase(self.start + probed.phase, due + interval / 2, interval),
+                // From the first round to its own place: not so soon that the first probe may still run.
+                None => in_phase(self.start + probed.phase, due + timeout.max(interval / 2), interval),
                 Some(_) => due + interval,
             };
             // Those that were missed, by a machine that slept, are not made up for.
@@ -393,20 +428,28 @@ impl Task {
                 next = in_phase(next, now, interval);
             }
             self.schedule.push(Reverse((next, id)));
-            if std::mem::replace(&mut probed.running, true) {
-                continue;
-            }
-            let (key, certificates) = (probed.key.clone(), probed.certificates.clone());
-            let (in_flight, results) = (self.in_flight.clone(), self.results.clone());
-            tokio::spawn(async move {
-                let Ok(_permit) = in_flight.acquire_owned().await else {
-                    return;
-                };
-                let outcome = probe::run(&key.probe, key.address, &certificates).await;
-                // If the task is gone, so is everything.
-                let _ = results.send((id, outcome));
-            });
+            self.start_probe(id);
         }
+    }
+
+    /// Starts a probe, unless one of the same target still runs: then it comes after that.
+    fn start_probe(&mut self, id: Id) {
+        let Some(probed) = self.probed.get_mut(&id) else { return };
+        if probed.running.is_some() {
+            probed.missed = true;
+            return;
+        }
+        let (run, key, certificates) = (self.run.clone(), probed.key.clone(), probed.certificates.clone());
+        let (in_flight, results) = (self.in_flight.clone(), self.results.clone());
+        let task = tokio::spawn(async move {
+            let Ok(_permit) = in_flight.acquire_owned().await else {
+                return;
+            };
+            let outcome = run(key, certificates).await;
+            // If the task is gone, so is everything.
+            let _ = results.send((id, outcome));
+        });
+        probed.running = Some(Running(task.abort_handle()));
     }
 }
 
