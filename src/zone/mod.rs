@@ -3,6 +3,7 @@
 pub mod check;
 pub mod circles;
 pub mod lookup;
+pub mod master;
 pub mod model;
 pub mod roots;
 pub mod sections;

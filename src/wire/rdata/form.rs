@@ -13,6 +13,8 @@ pub(super) enum Field {
     U16,
     /// A number of four octets.
     U32,
+    /// A time in seconds, of four octets; in master files it may have units.
+    Seconds,
     /// A number of one octet, some of which have mnemonics.
     Code8(Mnemonics),
     /// A number of two octets, some of which have mnemonics.
@@ -169,7 +171,7 @@ forms! {
     SRV "PRIORITY WEIGHT PORT NAME" "0 5 5060 sip" [U16, U16, U16, Name]
     TXT "TEXT..." "\"v=spf1 -all\"" [Texts]
     SOA "MNAME RNAME SERIAL REFRESH RETRY EXPIRE MINIMUM" "ns1 hostmaster 1 7200 1800 1209600 60"
-        [Name, Name, U32, U32, U32, U32, U32]
+        [Name, Name, U32, Seconds, Seconds, Seconds, Seconds]
     CAA "FLAGS TAG VALUE" "0 issue \"ca.example.net\"" [U8, Tag, OptionalLongText]
     NAPTR "ORDER PREFERENCE FLAGS SERVICE REGEXP NAME" "100 10 \"S\" \"SIP+D2U\" \"\" _sip._udp"
         [U16, U16, Text, Text, Text, Name]
