@@ -188,7 +188,7 @@ pub fn explain(question: &Question, serving: &Serving, sighting: &Sighting) -> O
 }
 
 /// The query as a resolver would send it, with a client subnet if there is one to tell.
-fn query(question: &Question) -> Vec<u8> {
+pub fn query(question: &Question) -> Vec<u8> {
     let mut bytes = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
     bytes.extend_from_slice(question.name.wire());
     bytes.extend_from_slice(&question.rtype.0.to_be_bytes());

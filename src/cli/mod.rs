@@ -5,6 +5,8 @@
 
 mod check;
 mod client;
+mod daemon;
+mod demo;
 mod explain;
 mod geo;
 mod log;
@@ -42,6 +44,11 @@ enum Command {
     /// arrived; a second one stops at once.
     Serve,
 
+    /// Run a director to play with: a built-in zone and location table, and three live backends on loopback
+    ///
+    /// No file, no root. It asks itself as clients in several cities, says what to try, and tells every change.
+    Demo,
+
     /// Say why a client gets the answer it gets, step by step, from the files or with --live from the daemon
     ///
     /// Ends with 1 if no zone here has the name or the name does not exist; with --live, with 3 if the daemon cannot be reached.
@@ -70,6 +77,7 @@ pub fn main() -> ExitCode {
     let (out, err) = (&mut io::stdout(), &mut io::stderr());
     match command {
         Command::Check => check::run(config.as_deref(), json, out, err),
+        Command::Demo => demo::run(config.as_deref(), json, out, err),
         Command::Serve => serve::run(config, json, out, err),
         Command::Status => status::run(config.as_deref(), json, out, err),
         Command::Reload => reload::run(config.as_deref(), json, out, err),

@@ -1,6 +1,7 @@
 //! The running daemon: what it serves and how that is replaced.
 
 pub mod api;
+pub mod director;
 pub mod endpoint;
 pub mod explain;
 mod limited;

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::image::Serving;
 use crate::server::Shared;
@@ -13,6 +14,8 @@ use crate::server::Shared;
 pub struct Publisher {
     shared: Shared,
     retired: Mutex<Vec<Arc<Serving>>>,
+    /// How often something was published.
+    published: watch::Sender<u64>,
 }
 
 impl Publisher {
@@ -21,6 +24,7 @@ impl Publisher {
         Self {
             shared: Arc::new(ArcSwap::from_pointee(first)),
             retired: Mutex::default(),
+            published: watch::Sender::new(0),
         }
     }
 
@@ -34,7 +38,14 @@ impl Publisher {
         let next = Arc::new(next);
         let mut retired = self.retired();
         retired.push(self.shared.swap(next.clone()));
+        drop(retired);
+        self.published.send_modify(|count| *count += 1);
         next
+    }
+
+    /// Changes whenever something is published.
+    pub fn published(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
     }
 
     /// Frees what is served no more and read by nobody; says whether something is still read. Called now and then, on a thread

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,7 @@ use crate::load::{self, Loaded};
 use crate::policy::targets::Targets;
 use crate::policy::tree::Forest;
 use crate::wire::name::Name;
+use crate::zone::model::Zone;
 
 /// Compiles what was loaded, every verdict unknown.
 pub fn build(loaded: Loaded) -> Serving {
@@ -112,7 +114,8 @@ impl Changes {
             origins.sort_unstable();
             origins
         };
-        let differs = |(origin, serial): &(&Name, &u32)| old.0.get(*origin).is_some_and(|before| before != *serial);
+        let differs =
+            |(origin, (serial, _)): &(&Name, &(u32, _))| old.0.get(*origin).is_some_and(|(before, _)| before != serial);
         Self {
             added: sorted(&mut new.0.keys().filter(|origin| !old.0.contains_key(*origin))),
             changed: sorted(&mut new.0.iter().filter(differs).map(|(origin, _)| origin)),
@@ -194,33 +197,30 @@ impl ReloadReport {
     }
 }
 
-/// The serial number of every zone.
+/// The serial number of every zone; and for those whose serial number is the time of a file, that time exactly.
 #[derive(Debug, Default)]
-pub struct Serials(HashMap<Name, u32>);
+pub struct Serials(HashMap<Name, (u32, Option<SystemTime>)>);
 
 impl Serials {
     /// Those of what was loaded.
     pub fn of(loaded: &Loaded) -> Self {
-        Self(
-            loaded
-                .zones
-                .iter()
-                .map(|zone| (zone.origin.clone(), zone.soa.serial))
-                .collect(),
-        )
+        let dated: HashMap<&Name, SystemTime> = loaded.dated.iter().map(|(origin, time)| (origin, *time)).collect();
+        let serial = |zone: &Zone| (zone.origin.clone(), (zone.soa.serial, dated.get(&zone.origin).copied()));
+        Self(loaded.zones.iter().map(serial).collect())
     }
 
-    /// A serial number that is the time of a file never goes back, though the file may be replaced by an older one: a secondary would
-    /// take no notice of the change (RFC 1982).
+    /// A serial number that is the time of a file never goes back, though the file may be replaced by an older one, and goes on by one where
+    /// the file was changed twice in a second: a secondary would take no notice of the change (RFC 1982).
     fn hold(&self, loaded: &mut Loaded) {
-        for zone in loaded
-            .zones
-            .iter_mut()
-            .filter(|zone| loaded.dated.contains(&zone.origin))
-        {
-            match self.0.get(&zone.origin) {
-                Some(before) if zone.soa.serial < *before => zone.set_serial(*before),
-                _ => {}
+        let dated: HashMap<&Name, SystemTime> = loaded.dated.iter().map(|(origin, time)| (origin, *time)).collect();
+        for zone in &mut loaded.zones {
+            let Some(time) = dated.get(&zone.origin) else { continue };
+            let Some((before, time_before)) = self.0.get(&zone.origin) else {
+                continue;
+            };
+            if zone.soa.serial <= *before {
+                let is_another = time_before.is_some_and(|before| before != *time);
+                zone.set_serial(before.wrapping_add(u32::from(is_another)));
             }
         }
     }
@@ -393,7 +393,7 @@ mod tests {
         let serials = |zones: &[(&str, u32)]| {
             let zones = zones
                 .iter()
-                .map(|(name, serial)| (Name::parse(name, None).unwrap(), *serial));
+                .map(|(name, serial)| (Name::parse(name, None).unwrap(), (*serial, None)));
             Serials(zones.collect())
         };
         let changes = Changes::between(
@@ -412,18 +412,25 @@ mod tests {
         let config = folder.path().join("windrose.toml");
         let zone = folder.path().join("zones/example.com.toml");
         std::fs::write(&config, "").unwrap();
-        let at = |seconds| {
+        let at_nanos = |seconds, nanos| {
             for path in [&config, &zone] {
                 let file = std::fs::File::options().append(true).open(path).unwrap();
-                file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
+                file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::new(seconds, nanos))
                     .unwrap();
             }
             load::load(Some(&config))
         };
         std::fs::write(&zone, "[records]\n\"@\".NS = \"ns.example.net.\"\n").unwrap();
+        let at = |seconds| at_nanos(seconds, 0);
         let serials = Serials::of(&at(2_000));
-        for (seconds, serial) in [(1_000, 2_000), (2_000, 2_000), (3_000, 3_000)] {
-            let mut loaded = at(seconds);
+        // What was changed goes on by one where its time does not say so.
+        for (seconds, nanos, serial) in [
+            (1_000, 0, 2_001),
+            (2_000, 0, 2_000),
+            (2_000, 5, 2_001),
+            (3_000, 0, 3_000),
+        ] {
+            let mut loaded = at_nanos(seconds, nanos);
             serials.hold(&mut loaded);
             assert_eq!(loaded.zones[0].soa.serial, serial);
             let apex = &loaded.zones[0].owners[&loaded.zones[0].origin];

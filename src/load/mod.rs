@@ -37,8 +37,8 @@ pub struct Loaded {
     pub zones: Vec<Zone>,
     /// The origins of the zones with one.
     pub failed: Vec<Name>,
-    /// The origins of the zones whose serial number is the time of their newest file, since none is given.
-    pub dated: Vec<Name>,
+    /// The origins of the zones whose serial number is the time of their newest file, since none is given; and that time, exactly.
+    pub dated: Vec<(Name, SystemTime)>,
     /// The pools and policies of windrose.toml and of the zones without a fault.
     pub steering: Steering,
     /// Where clients are, as far as those ask.
@@ -83,7 +83,7 @@ pub fn load_again(config: Option<&Path>, before: Option<&Locations>) -> Loaded {
         let roots = owners
             .filter_map(|owner| Some(owner.steer.as_ref()?.name.value.as_str()))
             .collect();
-        let serial = unix_time((*modified).max(config.modified));
+        let newest = (*modified).max(config.modified);
         scopes.push(Scope {
             origin: origin.clone(),
             spec: &spec.steering,
@@ -94,7 +94,7 @@ pub fn load_again(config: Option<&Path>, before: Option<&Locations>) -> Loaded {
             origin,
             spec,
             master: master.take(),
-            serial,
+            newest,
             twice: *twice,
         });
     }
@@ -114,7 +114,7 @@ pub fn load_again(config: Option<&Path>, before: Option<&Locations>) -> Loaded {
         match zone {
             Some(zone) => {
                 let dated = !is_master && read.spec.soa.serial.is_none();
-                loaded.dated.extend(dated.then(|| zone.origin.clone()));
+                loaded.dated.extend(dated.then(|| (zone.origin.clone(), read.newest)));
                 loaded.zones.push(zone);
             }
             None => loaded
@@ -174,8 +174,8 @@ struct Read<'f> {
     spec: &'f ZoneSpec,
     /// The zone, if it is that of a master file.
     master: Option<Zone>,
-    /// The serial number if the file gives none.
-    serial: u32,
+    /// When it, or windrose.toml, was last changed: the serial number if the file gives none.
+    newest: SystemTime,
     twice: bool,
 }
 
@@ -189,7 +189,7 @@ impl Read<'_> {
         if self.spec.unread || matches!(self.spec.origin, Origin::Poisoned) {
             return None;
         }
-        let zone = zone::check::check(self.spec, origin, self.serial, roots, scope.faults);
+        let zone = zone::check::check(self.spec, origin, unix_time(self.newest), roots, scope.faults);
         (!self.spec.broken && scope.faults.errors() == 0 && !self.twice).then_some(zone)
     }
 }

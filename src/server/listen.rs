@@ -53,6 +53,20 @@ impl fmt::Display for Unbound {
 /// Binds every address of the settings, or says of each that cannot be why. A default address of a family that the host
 /// lacks is passed over with a warning, unless nothing else is left.
 pub fn bind(settings: &Settings) -> Result<Vec<Bound>, Vec<Unbound>> {
+    let (bound, passed_over) = bind_all(settings)?;
+    for unbound in passed_over {
+        tracing::warn!("not listening on {unbound}");
+    }
+    Ok(bound)
+}
+
+/// Binds every address as [`bind`] would and lets it go again: what cannot be had is told before anything takes long.
+pub fn try_bind(settings: &Settings) -> Result<(), Vec<Unbound>> {
+    bind_all(settings).map(drop)
+}
+
+/// What is bound, and what is passed over.
+fn bind_all(settings: &Settings) -> Result<(Vec<Bound>, Vec<Unbound>), Vec<Unbound>> {
     let workers = match settings.workers {
         0 => available_parallelism().map_or(1, NonZero::get),
         count => count,
@@ -87,10 +101,7 @@ pub fn bind(settings: &Settings) -> Result<Vec<Bound>, Vec<Unbound>> {
     if !faults.is_empty() {
         return Err(faults);
     }
-    for unbound in passed_over {
-        tracing::warn!("not listening on {unbound}");
-    }
-    Ok(bound)
+    Ok((bound, passed_over))
 }
 
 /// Whether two addresses cannot be bound side by side. IPv6 sockets never take IPv4 (IPV6_V6ONLY), so families are apart.

@@ -126,6 +126,12 @@ impl Daemon {
             .unwrap_or_else(|| panic!("no `{words}`: {}", self.stderr.text()))
     }
 
+    /// Waits for such a line after the first so many octets of stdout, and returns what stands from there to its end.
+    pub(crate) fn wait_for_output_after(&self, from: usize, words: &str) -> String {
+        let told = self.stdout.wait_for(from, words);
+        told.unwrap_or_else(|| panic!("no `{words}` after {from} octets: {}", self.stdout.text()))
+    }
+
     /// Waits for a line of the log with these words, and returns the log up to its end.
     pub(crate) fn wait_for_log(&self, words: &str) -> String {
         self.stderr

@@ -11,6 +11,7 @@ mod control;
 mod daemon;
 mod damaged;
 mod decide;
+mod demo;
 mod expect;
 mod explain;
 mod explain_location;

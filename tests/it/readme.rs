@@ -1,7 +1,7 @@
 //! What the documents promise: the commands of README.md print what it says, and every block of TOML in README.md and docs/ loads.
 //!
 //! Blocks marked `console` are run: a line that begins with `$` is a command, what follows it is what it prints. `cargo run
-//! --release --` stands for the binary at hand. Blocks marked `toml` say what they are: `zone`, a whole zone file; `settings`, a
+//! --release --` stands for the binary at hand; of `demo`, what it prints before it says what to try. Blocks marked `toml` say what they are: `zone`, a whole zone file; `settings`, a
 //! windrose.toml; `databases`, one that names the usual location databases; `part`, tables of a zone file to which [`AROUND`] adds what they
 //! name; `later`, for what this version does not have.
 
@@ -162,10 +162,29 @@ fn output(command: &str, daemon: &Daemon, example: &[(String, String)]) -> Strin
         assert!(listening.starts_with(first), "{printed}");
         return format!("{listening}{last}\n");
     }
+    if arguments == "demo" {
+        return opening_of_the_demo();
+    }
     let arguments: Vec<&str> = arguments.split(' ').collect();
     let ended = daemon::run(&as_str(example), &arguments);
     assert!(ended.status.success(), "{command}: {}", ended.stderr);
     ended.stdout
+}
+
+/// What the demo prints before it says what to try, as on a machine where its usual ports are free.
+fn opening_of_the_demo() -> String {
+    let demo = Daemon::spawn(&[], &["demo"]);
+    let opening = demo.wait_for_output("Ctrl-C ends it");
+    let (opening, _) = opening.split_once("\nAsk it yourself").unwrap();
+    let with_usual_port = |line: &str| match line.rsplit_once(':') {
+        Some((before, _)) if line.contains("http://") => format!("{before}:8080\n"),
+        _ if line.contains("a director on 127.0.0.1:") => {
+            let (_, after) = line.split_once(',').unwrap();
+            format!("windrose demo: a director on 127.0.0.1:5300,{after}\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    opening.lines().map(with_usual_port).collect()
 }
 
 fn example_zones() -> Vec<(String, String)> {

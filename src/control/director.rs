@@ -1,0 +1,247 @@
+//! The running daemon as a whole: from what was loaded to everything that answers, and back to nothing.
+//!
+//! What takes long comes before the sockets, so that whoever finds them open is answered. Before it they are tried, so that one that cannot
+//! be had is told at once.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, spawn_blocking};
+use tokio::time::interval;
+
+use super::api::Api;
+use super::endpoint::{self, ControlSocket, NoSocket};
+use super::prober::Prober;
+use super::publisher::Publisher;
+use super::reload::{Before, Reloader, build};
+use crate::config::Control;
+use crate::health::Verdicts;
+use crate::image::Serving;
+use crate::load::Loaded;
+use crate::policy::targets::Targets;
+use crate::server::limit::Limits;
+use crate::server::listen::{self, Bound, Unbound};
+use crate::server::stream::Streams;
+use crate::server::syscall::give_back_freed_memory;
+use crate::server::{Shared, udp};
+
+/// How often what is served no more is looked at, whether it can be freed.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Everything that runs. Whoever drops it without [`Self::stop`] leaves what has arrived unanswered.
+#[derive(Debug)]
+pub struct Director {
+    listening: Vec<SocketAddr>,
+    control: Option<SocketAddr>,
+    publisher: Arc<Publisher>,
+    prober: Prober,
+    reloader: Arc<Reloader>,
+    api: Api,
+    servers: Servers,
+    /// Its file stands for as long as this.
+    _socket: Option<ControlSocket>,
+    sweeping: AbortHandle,
+}
+
+/// Why it could not be started.
+#[derive(Debug)]
+pub enum NoStart {
+    /// Addresses that cannot be had.
+    Unbound(Vec<Unbound>),
+    /// Another daemon runs here.
+    Control(NoSocket),
+    /// The task that runs the probes ended.
+    Probes,
+    /// Something that the system refused.
+    Failed(&'static str, io::Error),
+}
+
+impl fmt::Display for NoStart {
+    /// A line for each reason.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoStart::Unbound(list) => {
+                let lines: Vec<String> = list.iter().map(ToString::to_string).collect();
+                f.write_str(&lines.join("\n"))
+            }
+            NoStart::Control(fault) => fault.fmt(f),
+            NoStart::Probes => f.write_str("the probes cannot be started"),
+            NoStart::Failed(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl Director {
+    /// Starts everything, and returns when everything answers. A reload will read `config`. Within a runtime.
+    pub async fn start(config: Option<PathBuf>, loaded: Loaded) -> Result<Self, NoStart> {
+        let settings = loaded.settings.clone();
+        listen::try_bind(&settings).map_err(NoStart::Unbound)?;
+
+        let before = Before::of(&loaded);
+        let targets = Targets::of(&loaded.steering, &loaded.probes);
+        let serving = build(loaded);
+        let publisher = Arc::new(Publisher::new(Serving::new(
+            serving.image.clone(),
+            &Verdicts::default(),
+        )));
+        let prober = Prober::start(publisher.clone());
+        // Nobody is answered before the first round of probes is in, or the warm-up has passed.
+        let served = prober.serve(serving, targets, settings.warmup);
+        served.await.map_err(|_| NoStart::Probes)?;
+        give_back_freed_memory();
+
+        let bound = listen::bind(&settings).map_err(NoStart::Unbound)?;
+        let control = ControlSockets::bind(&settings.control).map_err(NoStart::Control)?;
+        let listening = bound.iter().map(|bound| bound.address).collect();
+        let servers = Servers::start(bound, &publisher.shared())
+            .map_err(|error| NoStart::Failed("serving cannot be started", error))?;
+        let reloader = Arc::new(Reloader::new(config, settings, before, prober.clone()));
+        let api = Api::new(publisher.shared(), prober.clone(), reloader.clone());
+        let (socket, control) = control
+            .start(&api)
+            .map_err(|error| NoStart::Failed("the control API cannot be started", error))?;
+        let sweeping = tokio::spawn(sweep(publisher.clone())).abort_handle();
+        Ok(Self {
+            listening,
+            control,
+            publisher,
+            prober,
+            reloader,
+            api,
+            servers,
+            _socket: socket,
+            sweeping,
+        })
+    }
+
+    /// The addresses that answer queries, UDP and TCP alike.
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.listening
+    }
+
+    /// Where the control API is reached over HTTP, if it is.
+    pub fn control(&self) -> Option<SocketAddr> {
+        self.control
+    }
+
+    /// What reads everything anew.
+    pub fn reloader(&self) -> Arc<Reloader> {
+        self.reloader.clone()
+    }
+
+    /// What knows the verdicts.
+    pub fn prober(&self) -> &Prober {
+        &self.prober
+    }
+
+    /// Changes whenever something else is served: after a reload, or under other verdicts.
+    pub fn published(&self) -> watch::Receiver<u64> {
+        self.publisher.published()
+    }
+
+    /// Answers what has arrived and ends.
+    pub async fn stop(self) {
+        tokio::join!(self.servers.stop(), self.api.stop());
+        self.sweeping.abort();
+    }
+}
+
+/// Where the control API will be reached.
+struct ControlSockets {
+    unix: Option<(ControlSocket, UnixListener)>,
+    tcp: Option<TcpListener>,
+}
+
+impl ControlSockets {
+    /// Only a live daemon on the socket is a reason not to start: whatever else keeps the API away, queries are answered without it.
+    fn bind(settings: &Control) -> Result<Self, NoSocket> {
+        let unix = match ControlSocket::bind(&settings.socket) {
+            Ok(bound) => Some(bound),
+            Err(fault @ NoSocket::Live(_)) => return Err(fault),
+            Err(fault) => {
+                tracing::warn!("{fault}");
+                None
+            }
+        };
+        let tcp = settings.listen.and_then(|address| match endpoint::bind_tcp(address) {
+            Ok(listener) => Some(listener),
+            Err(error) => {
+                tracing::warn!("{address}: the control API cannot be reached here: {error}");
+                None
+            }
+        });
+        Ok(Self { unix, tcp })
+    }
+
+    /// Answers on them, as far as there are any.
+    fn start(self, api: &Api) -> io::Result<(Option<ControlSocket>, Option<SocketAddr>)> {
+        let mut address = None;
+        if let Some(listener) = self.tcp {
+            let local = listener.local_addr()?;
+            tracing::info!("control API on http://{local}");
+            api.listen_tcp(listener)?;
+            address = Some(local);
+        }
+        let Some((socket, listener)) = self.unix else {
+            return Ok((None, address));
+        };
+        api.listen_unix(listener)?;
+        Ok((Some(socket), address))
+    }
+}
+
+/// Whatever answers queries.
+#[derive(Debug)]
+struct Servers {
+    datagrams: Vec<JoinHandle<()>>,
+    stop_datagrams: Arc<AtomicBool>,
+    streams: Streams,
+}
+
+impl Servers {
+    fn start(bound: Vec<Bound>, shared: &Shared) -> io::Result<Self> {
+        let mut servers = Self {
+            datagrams: Vec::new(),
+            stop_datagrams: Arc::default(),
+            streams: Streams::new(shared.clone(), Limits::default()),
+        };
+        for Bound { udp, tcp, .. } in bound {
+            servers
+                .datagrams
+                .extend(udp::spawn(udp, shared, &servers.stop_datagrams)?);
+            servers.streams.listen(tcp)?;
+        }
+        Ok(servers)
+    }
+
+    /// Answers what has arrived and ends.
+    async fn stop(self) {
+        self.stop_datagrams.store(true, Ordering::Relaxed);
+        let datagrams = spawn_blocking(|| self.datagrams.into_iter().for_each(|thread| drop(thread.join())));
+        self.streams.stop().await;
+        let _ = datagrams.await;
+    }
+}
+
+async fn sweep(publisher: Arc<Publisher>) {
+    let mut ticks = interval(SWEEP);
+    loop {
+        ticks.tick().await;
+        if publisher.has_retired() {
+            let publisher = publisher.clone();
+            let _ = spawn_blocking(move || {
+                publisher.sweep();
+                give_back_freed_memory();
+            })
+            .await;
+        }
+    }
+}
