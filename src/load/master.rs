@@ -9,15 +9,13 @@ use crate::diagnostic::{Diagnostic, Source};
 use crate::spec::Faults;
 use crate::spec::file::ZoneSpec;
 use crate::wire::name::Name;
-use crate::zone::master;
+use crate::zone::roots::Roots;
+use crate::zone::toml::{self, ZoneText};
+use crate::zone::{self, master};
 
 /// Reads a master file of the zones folder, whose name is `stem` and `.zone`.
 pub(super) fn read_zone(folder: &Path, path: PathBuf, stem: &str) -> ZoneFile {
-    let named = match stem {
-        "root" => Ok(Name::root()),
-        _ => Name::parse(stem, None),
-    };
-    let Ok(origin) = named else {
+    let Some(origin) = origin_of(stem) else {
         let message = format!("the file's name gives no origin: `{stem}` is no name");
         let fault = Diagnostic::file(&path, message).hint("name the file for its zone; that of the root is root.zone");
         return ZoneFile::unread(path, None, fault);
@@ -50,6 +48,64 @@ pub(super) fn read_zone(folder: &Path, path: PathBuf, stem: &str) -> ZoneFile {
         modified,
         twice: false,
     }
+}
+
+/// The origin that a file is named for.
+fn origin_of(stem: &str) -> Option<Name> {
+    match stem {
+        "root" => Some(Name::root()),
+        _ => Name::parse(stem, None).ok(),
+    }
+}
+
+/// What became of a master file that should be TOML.
+#[derive(Debug)]
+pub struct Imported {
+    /// The zone as TOML; `None` if the file has an error.
+    pub zone: Option<ZoneText>,
+    /// The faults of the master file.
+    pub faults: Vec<Diagnostic>,
+    /// What `check` would say of the TOML: such a zone can only be served as the master file it is.
+    pub refused: Vec<Diagnostic>,
+}
+
+/// Makes TOML of a master file. It may include files of its own folder. Without an origin its name says it.
+pub fn import(path: &Path, origin: Option<Name>) -> Imported {
+    let nothing = |fault: Diagnostic| Imported {
+        zone: None,
+        faults: vec![fault],
+        refused: Vec::new(),
+    };
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let stem = name.as_deref().map(|name| name.strip_suffix(".zone").unwrap_or(name));
+    let Some(origin) = origin.or_else(|| origin_of(stem?)) else {
+        return nothing(Diagnostic::file(path, "the file's name gives no origin").hint("say it with --origin"));
+    };
+    let source = match read(path) {
+        Ok(source) => source,
+        Err(error) => return nothing(Diagnostic::file(path, format!("cannot be read: {error}"))),
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let mut faults = Faults::new(&source);
+    let zone = master::read(&origin, &mut |name| include(folder, name), &mut faults);
+    let zone = zone.filter(|_| faults.errors() == 0).map(|zone| toml::write(&zone));
+    let refused = zone.as_ref().map(|zone| judge(&origin, &zone.text)).unwrap_or_default();
+    Imported {
+        zone,
+        faults: faults.into_sorted(),
+        refused,
+    }
+}
+
+/// The errors of a zone in TOML.
+fn judge(origin: &Name, text: &str) -> Vec<Diagnostic> {
+    let source = Source::new("imported.toml", text);
+    let mut faults = Faults::new(&source);
+    let spec = crate::spec::file::read(&source, &mut faults);
+    zone::check::check(&spec, origin, 0, &Roots::default(), &mut faults);
+    let faults = faults.into_sorted().into_iter();
+    faults.filter(Diagnostic::is_error).collect()
 }
 
 fn read(path: &Path) -> std::io::Result<Arc<Source>> {

@@ -5,7 +5,7 @@
 
 mod files;
 pub mod geo;
-mod master;
+pub mod master;
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};

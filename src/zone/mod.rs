@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod circles;
+pub mod export;
 pub mod lookup;
 pub mod master;
 pub mod model;
@@ -10,3 +11,4 @@ pub mod sections;
 pub mod start;
 pub mod targets;
 pub mod together;
+pub mod toml;

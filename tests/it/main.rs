@@ -24,6 +24,7 @@ mod health;
 mod invariants;
 mod layers;
 mod locations;
+mod master;
 mod message;
 mod mutations;
 mod plain;
