@@ -1,7 +1,7 @@
 //! Master files (RFC 1035 5): the text of a zone to the zone, as it stands.
 //!
 //! What other servers load is loaded, with a warning where it is odd; a zone in TOML is held to more. No text is kept longer than
-//! its line: [`scan`] cuts it into tokens, [`read`] makes records of them, and [`gather`] sorts those into owners and
+//! its line: `scan` cuts it into tokens, `read` makes records of them, and `gather` sorts those into owners and
 //! judges them together.
 
 mod gather;
