@@ -232,6 +232,8 @@ forms! {
         "10 1 2 192.0.2.38 AQNRU3mG7TVTO2BkR47usntb102uFJtugbo6BSGvgqt4AQ==" [IpsecKey]
     AMTRELAY "PRECEDENCE DISCOVERY TYPE RELAY" "10 0 1 203.0.113.15" [AmtRelay]
     HIP "ALGORITHM HIT KEY NAME..." "2 200100107B1A74DF365639CC39F1D578 AwEAAbdxyhNuSutc5EMzxTs9 rvs.example.com." [Hip]
+    HHIT "BASE64" "gwppM2Zm" [Base64]
+    BRID "BASE64" "gwppM2Zm" [Base64]
     NID "PREFERENCE NODE" "10 0014:4fff:ff20:ee64" [U16, Locator]
     L32 "PREFERENCE LOCATOR" "10 10.1.2.0" [U16, Ipv4]
     L64 "PREFERENCE LOCATOR" "10 2001:0DB8:1140:1000" [U16, Locator]
@@ -258,5 +260,6 @@ forms! {
     RT "PREFERENCE NAME" "10 relay" [U16, Name]
     PX "PREFERENCE MAP822 MAPX400" "50 ab.net2.it. o-ab.prmd-net2.admdb.c-it." [U16, Name, Name]
     GPOS "LONGITUDE LATITUDE ALTITUDE" "-32.6882 116.8652 10.0" [Text, Text, Text]
+    NSAP_PTR "NAME" "host.example.com." [Name]
     NSAP "0xHEX" "0x47.0005.80.005a00.0000.0001.e133.ffffff000161.00" [Nsap]
 }
