@@ -155,6 +155,7 @@ pub(super) fn write(
     let NodeKind::Pool(model) = &forest.steering.node(pool).kind else {
         return Steered::Servfail;
     };
+    ear.reached(pool, family);
     let [t3, t2, t1, t0] = steered_by.ttl.max.to_be_bytes();
     let [o1, o0] = owner.to_be_bytes();
     let [c1, c0] = class::IN.to_be_bytes();

@@ -266,6 +266,7 @@ fn steered(
     plan.counts = entry.counts;
     plan.length = usize::from(entry.tail.length);
     let steered_by = &query.image.steers[entry.steer as usize];
+    ear.steered(entry.steer);
     let asked = steer::Asked::new(
         query.parsed.qtype,
         plan.subnet.map(|(subnet, _)| subnet),

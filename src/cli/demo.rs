@@ -279,6 +279,7 @@ impl Scene<'_> {
         writeln!(out, "  {windrose} status")?;
         if let Some(control) = self.director.control() {
             writeln!(out, "  curl http://{control}/v1/status")?;
+            writeln!(out, "  curl http://{control}/metrics")?;
         }
         if let Some(Site { city, address }) = self.sites.get(1) {
             writeln!(
@@ -336,12 +337,14 @@ fn believed(known: &Snapshot) -> Believed {
 fn table(rows: &[Row], before: &[Row], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "    {:<17}  {:<9}  {:<9}  why", "client", "city", "answer")?;
     for (row, old) in rows.iter().zip(before) {
-        let mark = if row.answer == old.answer { ' ' } else { '>' };
+        let is_same = (&row.answer, &row.site) == (&old.answer, &old.site);
+        let mark = if is_same { ' ' } else { '>' };
         let Row {
             client,
             city,
             answer,
             why,
+            ..
         } = row;
         writeln!(out, "  {mark} {client:<17}  {city:<9}  {answer:<9}  {why}")?;
     }

@@ -175,7 +175,7 @@ pub(super) fn run(
         return ExitCode::FAILURE;
     }
     let (databases, _) = load::load_databases(config.as_deref());
-    let serving = build(loaded);
+    let serving = build(loaded, 0);
     let mut status = ExitCode::SUCCESS;
     for client in clients {
         let explanation = match explain_one(&args.question(client), &serving, &databases) {

@@ -1,4 +1,4 @@
-//! The control API: HTTP/1.1 with JSON, the same on the Unix socket and over TCP, except that over TCP nothing can be changed.
+//! The control API: HTTP/1.1 with JSON (and metrics as Prometheus reads them), the same on the Unix socket and over TCP, except that over TCP nothing can be changed.
 //!
 //! An error is a document too: `{"error": "..."}`.
 
@@ -10,10 +10,12 @@ use std::time::{Duration, SystemTime};
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::Listener;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -23,12 +25,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::connections;
 use super::explain::{Asked, Shown, explain_one};
-use super::limited::Limited;
+use super::exposition;
+use super::metrics::Sources;
 use super::prober::Prober;
-use super::reload::{ReloadReport, Reloader};
+use super::reload::ReloadReport;
 use super::status::Status;
-use crate::server::Shared;
 
 /// How long a stop waits for requests to end by themselves before they are cut.
 const STOP_MAX: Duration = Duration::from_secs(2);
@@ -42,9 +45,8 @@ const EXPLAINED_MAX: usize = 1;
 /// What the API tells of, and its connections.
 #[derive(Debug, Clone)]
 pub struct Api {
-    serving: Shared,
     prober: Prober,
-    reloader: Arc<Reloader>,
+    sources: Arc<Sources>,
     explaining: Arc<Semaphore>,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -72,11 +74,10 @@ pub struct ZoneStatus {
 
 impl Api {
     /// On no socket yet.
-    pub fn new(serving: Shared, prober: Prober, reloader: Arc<Reloader>) -> Self {
+    pub fn new(prober: Prober, sources: Sources) -> Self {
         Self {
-            serving,
             prober,
-            reloader,
+            sources: Arc::new(sources),
             explaining: Arc::new(Semaphore::new(EXPLAINED_MAX)),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -85,21 +86,21 @@ impl Api {
 
     /// Answers on a Unix socket (not blocking), with full control. Called within a tokio runtime.
     pub fn listen_unix(&self, listener: UnixListener) -> io::Result<()> {
-        let listener = Limited::new(tokio::net::UnixListener::from_std(listener)?, CONNECTIONS_MAX);
-        let served =
-            axum::serve(listener, self.routes()).with_graceful_shutdown(self.stopping.clone().cancelled_owned());
-        // Accepting goes on whatever happens: no error ends it.
-        self.tasks.spawn(async move { drop(served.await) });
+        self.answer_on(tokio::net::UnixListener::from_std(listener)?, self.routes());
         Ok(())
     }
 
     /// Answers on a TCP port (not blocking), for reading only. Called within a tokio runtime.
     pub fn listen_tcp(&self, listener: TcpListener) -> io::Result<()> {
-        let listener = Limited::new(tokio::net::TcpListener::from_std(listener)?, CONNECTIONS_MAX);
         let routes = self.routes().layer(from_fn(only_reading));
-        let served = axum::serve(listener, routes).with_graceful_shutdown(self.stopping.clone().cancelled_owned());
-        self.tasks.spawn(async move { drop(served.await) });
+        self.answer_on(tokio::net::TcpListener::from_std(listener)?, routes);
         Ok(())
+    }
+
+    fn answer_on(&self, listener: impl Listener, routes: Router) {
+        let (stopping, tasks) = (self.stopping.clone(), self.tasks.clone());
+        self.tasks
+            .spawn(connections::serve(listener, CONNECTIONS_MAX, routes, stopping, tasks));
     }
 
     /// Stops: nobody new is let in, what is under way is answered. Returns when all that is done, or was given long enough.
@@ -112,6 +113,7 @@ impl Api {
     fn routes(&self) -> Router {
         Router::new()
             .route("/healthz", get(async || "ok\n"))
+            .route("/metrics", get(metrics))
             .route("/v1/status", get(status))
             .route("/v1/zones", get(zones))
             .route("/v1/explain", get(explain))
@@ -147,8 +149,22 @@ async fn status(State(api): State<Api>) -> Response {
     }
 }
 
+async fn metrics(State(api): State<Api>) -> Response {
+    let Some(snapshot) = api.prober.snapshot().await else {
+        return ending();
+    };
+    // Away from the threads that answer queries over TCP: there may be many numbers.
+    match spawn_blocking(move || api.sources.expose(&snapshot)).await {
+        Ok(text) => ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),
+        Err(_) => error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the metrics cannot be told; please report this",
+        ),
+    }
+}
+
 async fn zones(State(api): State<Api>) -> Json<Zones> {
-    let serving = api.serving.load_full();
+    let serving = api.sources.publisher.shared().load_full();
     let zones = serving.image.zones.iter().map(|zone| ZoneStatus {
         origin: zone.origin.to_string(),
         serial: zone.serial,
@@ -169,7 +185,7 @@ async fn explain(State(api): State<Api>, asked: Result<Query<Asked>, QueryReject
     let Ok(_turn) = api.explaining.acquire().await else {
         return ending();
     };
-    let (reloader, serving) = (api.reloader.clone(), api.serving.load_full());
+    let (reloader, serving) = (api.sources.reloader.clone(), api.sources.publisher.shared().load_full());
     let explained = spawn_blocking(move || explain_one(&question, &serving, &reloader.databases()));
     match explained.await {
         Ok(Ok(explanation)) => Json(Shown {
@@ -186,7 +202,7 @@ async fn explain(State(api): State<Api>, asked: Result<Query<Asked>, QueryReject
 }
 
 async fn reload(State(api): State<Api>) -> Response {
-    let reloader = api.reloader.clone();
+    let reloader = api.sources.reloader.clone();
     let reload = spawn_blocking(move || ReloadReport::new(&reloader.reload_and_log()));
     let report = tokio::select! {
         report = reload => report,

@@ -11,14 +11,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::interval;
 
 use super::api::Api;
 use super::endpoint::{self, ControlSocket, NoSocket};
+use super::metrics::Sources;
 use super::prober::Prober;
 use super::publisher::Publisher;
 use super::reload::{Before, Reloader, build};
@@ -27,6 +29,7 @@ use crate::health::Verdicts;
 use crate::image::Serving;
 use crate::load::Loaded;
 use crate::policy::targets::Targets;
+use crate::server::counters::Threads;
 use crate::server::limit::Limits;
 use crate::server::listen::{self, Bound, Unbound};
 use crate::server::stream::Streams;
@@ -82,12 +85,14 @@ impl fmt::Display for NoStart {
 impl Director {
     /// Starts everything, and returns when everything answers. A reload will read `config`. Within a runtime.
     pub async fn start(config: Option<PathBuf>, loaded: Loaded) -> Result<Self, NoStart> {
-        let settings = loaded.settings.clone();
+        let (settings, started) = (loaded.settings.clone(), SystemTime::now());
         listen::try_bind(&settings).map_err(NoStart::Unbound)?;
 
         let before = Before::of(&loaded);
         let targets = Targets::of(&loaded.steering, &loaded.probes);
-        let serving = build(loaded);
+        let datagrams = settings.listen.len() * listen::workers(&settings);
+        let threads = Threads::new(datagrams, Handle::current().metrics().num_workers());
+        let serving = build(loaded, threads.count());
         let publisher = Arc::new(Publisher::new(Serving::new(
             serving.image.clone(),
             &Verdicts::default(),
@@ -101,10 +106,18 @@ impl Director {
         let bound = listen::bind(&settings).map_err(NoStart::Unbound)?;
         let control = ControlSockets::bind(&settings.control).map_err(NoStart::Control)?;
         let listening = bound.iter().map(|bound| bound.address).collect();
-        let servers = Servers::start(bound, &publisher.shared())
+        let servers = Servers::start(bound, &publisher.shared(), &threads)
             .map_err(|error| NoStart::Failed("serving cannot be started", error))?;
-        let reloader = Arc::new(Reloader::new(config, settings, before, prober.clone()));
-        let api = Api::new(publisher.shared(), prober.clone(), reloader.clone());
+        let count = threads.count();
+        let reloader = Arc::new(Reloader::new(config, settings, before, count, prober.clone()));
+        let sources = Sources {
+            publisher: publisher.clone(),
+            threads,
+            admission: servers.streams.admission(),
+            reloader: reloader.clone(),
+            started,
+        };
+        let api = Api::new(prober.clone(), sources);
         let (socket, control) = control
             .start(&api)
             .map_err(|error| NoStart::Failed("the control API cannot be started", error))?;
@@ -207,16 +220,16 @@ struct Servers {
 }
 
 impl Servers {
-    fn start(bound: Vec<Bound>, shared: &Shared) -> io::Result<Self> {
+    fn start(bound: Vec<Bound>, shared: &Shared, threads: &Arc<Threads>) -> io::Result<Self> {
         let mut servers = Self {
             datagrams: Vec::new(),
             stop_datagrams: Arc::default(),
-            streams: Streams::new(shared.clone(), Limits::default()),
+            streams: Streams::new(shared.clone(), threads.clone(), Limits::default()),
         };
         for Bound { udp, tcp, .. } in bound {
             servers
                 .datagrams
-                .extend(udp::spawn(udp, shared, &servers.stop_datagrams)?);
+                .extend(udp::spawn(udp, shared, threads, &servers.stop_datagrams)?);
             servers.streams.listen(tcp)?;
         }
         Ok(servers)

@@ -1,11 +1,14 @@
 //! The running daemon: what it serves and how that is replaced.
 
 pub mod api;
+mod connections;
 pub mod director;
 pub mod endpoint;
 pub mod explain;
-mod limited;
+mod exposition;
+pub mod metrics;
 pub mod prober;
 pub mod publisher;
 pub mod reload;
+pub mod results;
 pub mod status;

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::publisher::Publisher;
+use super::results::Results;
 use crate::health::probe::{Kind, Verify};
 use crate::health::tracker::{Outcome, Tracker};
 use crate::health::{Verdict, Verdicts};
@@ -48,6 +49,10 @@ pub struct Snapshot {
     pub verdicts: Verdicts,
     /// Its targets, in the order in which pools name them.
     pub targets: Vec<TargetSnapshot>,
+    /// What the results of probes add up to.
+    pub results: Results,
+    /// How many probes run now, and how many wait for others to end.
+    pub in_flight: [usize; 2],
 }
 
 /// What is known at that moment of a target.
@@ -163,6 +168,7 @@ struct Task {
     /// When changed verdicts are published.
     publish_at: Option<Instant>,
     in_flight: Arc<Semaphore>,
+    counted: Results,
     results: mpsc::UnboundedSender<(Id, Outcome)>,
     incoming: mpsc::UnboundedReceiver<(Id, Outcome)>,
 }
@@ -181,6 +187,7 @@ impl Task {
             waiting: None,
             publish_at: None,
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            counted: Results::default(),
             results,
             incoming,
         }
@@ -273,7 +280,9 @@ impl Task {
         let Some(probed) = self.probed.get_mut(&id) else { return };
         probed.running = false;
         let (rise, fall, reason) = (probed.key.probe.rise, probed.key.probe.fall, outcome.reason.clone());
-        if let Some(verdict) = probed.tracker.take(outcome, rise, fall, self.start.elapsed()) {
+        let turned = probed.tracker.take(outcome.clone(), rise, fall, self.start.elapsed());
+        self.counted.take(&probed.names, &outcome, turned);
+        if let Some(verdict) = turned {
             let (address, probe) = (probed.key.address, probed.names.join(" "));
             tracing::info!(%address, probe, verdict = verdict.word(), reason, "verdict");
             self.publish_at.get_or_insert(Instant::now() + COALESCE);
@@ -310,6 +319,8 @@ impl Task {
         let Some(served) = &self.now_served else { return };
         let (now, elapsed) = (Instant::now(), self.start.elapsed());
         let due: HashMap<Id, Instant> = self.schedule.iter().map(|Reverse((due, id))| (*id, *due)).collect();
+        let running = IN_FLIGHT_MAX - self.in_flight.available_permits();
+        let begun = self.probed.values().filter(|probed| probed.running).count();
         let snapshot = |id: &Id| {
             let probed = self.probed.get(id)?;
             let last = probed.tracker.last.as_ref();
@@ -327,6 +338,8 @@ impl Task {
             serving: served.serving.clone(),
             verdicts: self.verdicts(served),
             targets: served.ids.iter().filter_map(snapshot).collect(),
+            results: self.counted.clone(),
+            in_flight: [running, begun.saturating_sub(running)],
         });
     }
 
@@ -336,6 +349,7 @@ impl Task {
         let still: HashSet<Id> = load.ids.iter().copied().collect();
         self.probed.retain(|id, _| still.contains(id));
         self.ids.retain(|_, id| still.contains(id));
+        self.counted.keep(self.probed.values().flat_map(|probed| &probed.names));
         self.now_served = Some(load);
         // Who handed it in may have gone.
         let _ = waiting.served.send(());

@@ -21,8 +21,8 @@ use crate::policy::tree::Forest;
 use crate::wire::name::Name;
 use crate::zone::model::Zone;
 
-/// Compiles what was loaded, every verdict unknown.
-pub fn build(loaded: Loaded) -> Serving {
+/// Compiles what was loaded, every verdict unknown, for so many threads that answer.
+pub fn build(loaded: Loaded, threads: usize) -> Serving {
     let Settings {
         client_subnet,
         nsid,
@@ -33,6 +33,7 @@ pub fn build(loaded: Loaded) -> Serving {
         client_subnet,
         nsid: nsid.into_bytes(),
         version,
+        threads,
     };
     let verdicts = Verdicts::unknown(loaded.steering.addresses as usize);
     let forest = Forest::new(loaded.steering, loaded.locations.map);
@@ -51,8 +52,21 @@ pub struct Reloader {
     config: Option<PathBuf>,
     in_force: Settings,
     prober: Prober,
+    threads: usize,
+    counts: Mutex<Counts>,
     /// What the next load goes by. Held by the reload under way: the one that began last has read last and must publish last.
     before: Mutex<Before>,
+}
+
+/// How reloads went so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Those that were done.
+    pub done: u64,
+    /// Those that changed nothing.
+    pub refused: u64,
+    /// When the last one ended, and whether it was done; none until there was one.
+    pub last: Option<(SystemTime, bool)>,
 }
 
 /// What a load leaves to the next one.
@@ -227,9 +241,11 @@ impl Serials {
 }
 
 impl Reloader {
-    /// `config` is the `--config` flag; settings and what was before are those that the daemon was started with.
-    pub fn new(config: Option<PathBuf>, in_force: Settings, before: Before, prober: Prober) -> Self {
+    /// `config` is the `--config` flag; settings, what was before and how many threads answer are those that the daemon was started with.
+    pub fn new(config: Option<PathBuf>, in_force: Settings, before: Before, threads: usize, prober: Prober) -> Self {
         Self {
+            threads,
+            counts: Mutex::default(),
             config,
             in_force,
             prober,
@@ -263,7 +279,7 @@ impl Reloader {
         *before = now;
         let (targets, warmup) = (Targets::of(&loaded.steering, &loaded.probes), loaded.settings.warmup);
         // What was served goes on being served until the first round of what is new is in.
-        let served = self.prober.serve(build(loaded), targets, warmup);
+        let served = self.prober.serve(build(loaded, self.threads), targets, warmup);
         if served.blocking_recv().is_err() {
             return Err(Refused::Ended);
         }
@@ -275,9 +291,21 @@ impl Reloader {
         })
     }
 
-    /// As [`Self::reload`], told in the log too.
+    /// How they went so far, as far as they were told in the log.
+    pub fn counts(&self) -> Counts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, done: bool) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        *(if done { &mut counts.done } else { &mut counts.refused }) += 1;
+        counts.last = Some((SystemTime::now(), done));
+    }
+
+    /// As [`Self::reload`], told in the log and counted too.
     pub fn reload_and_log(&self) -> Result<Reloaded, Refused> {
         let result = self.reload();
+        self.count(result.is_ok());
         match &result {
             Ok(reloaded) => {
                 reloaded.warnings.iter().for_each(log);

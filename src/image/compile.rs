@@ -1,10 +1,12 @@
 //! From checked zones to an image: each owner and type is answered once, and what was written is kept.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::names::{NONE, NamesBuilder, OwnerKind};
 use super::onward::{Onward, RepeatAt};
 use super::tail::{Entry, Shape, Tail, Tails};
+use super::tally;
 use super::{Image, Options, SteeredBy, ZoneInfo};
 use crate::policy::Family;
 use crate::policy::model::{Fallback, Node, NodeId, NodeKind, Steering, Target};
@@ -35,6 +37,7 @@ impl Image {
             tails: Tails::default(),
             steers: Vec::new(),
             steer_ids: HashMap::new(),
+            tally: tally::Builder::default(),
             apexes: HashMap::new(),
             cuts: Vec::new(),
             repeats: Vec::new(),
@@ -57,8 +60,10 @@ impl Image {
             tails,
             steers,
             repeats,
+            tally,
             ..
         } = compiler;
+        let tally = Arc::new(tally.finish(options.threads));
         Image {
             names: names.finish(),
             entries: entries.into(),
@@ -70,6 +75,7 @@ impl Image {
             steers: steers.into(),
             forest,
             options,
+            tally,
         }
     }
 }
@@ -83,7 +89,8 @@ struct Compiler<'a> {
     entries: Vec<Entry>,
     tails: Tails,
     steers: Vec<SteeredBy>,
-    steer_ids: HashMap<(NodeId, u32, u32), u32>,
+    steer_ids: HashMap<(NodeId, u32, u32, tally::Place), u32>,
+    tally: tally::Builder,
     apexes: HashMap<Name, u32>,
     /// Cuts at which another zone starts that is served here.
     cuts: Vec<(Name, u32)>,
@@ -280,7 +287,9 @@ impl Compiler<'_> {
             &elsewhere,
             &mut writer,
         );
-        let steer = sections.steer.map_or(NONE, |steered| self.steer(steered.steer));
+        let steer = sections
+            .steer
+            .map_or(NONE, |steered| self.steer(steered.steer, steered.record));
         if let Some(repeat) = &sections.repeat {
             let hash = self.names.hash(repeat.name.to_lowercase().wire());
             let (answers, length) = (repeat.answers, repeat.end as u16);
@@ -349,8 +358,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// The number of what steers an owner. The TTL is the owner's, else the root's, else the default.
-    fn steer(&mut self, steer: &Steer) -> u32 {
+    /// The number of what steers an owner, whose decisions are counted as this record's. The TTL is the owner's, else the root's, else the default.
+    fn steer(&mut self, steer: &Steer, record: &Name) -> u32 {
         let Some(&root) = self.forest.steering.by_name.get(&steer.root) else {
             return NONE;
         };
@@ -358,17 +367,22 @@ impl Compiler<'_> {
             .ttl
             .or(self.forest.steering.node(root).root.ttl)
             .unwrap_or(SteerTtl::DEFAULT);
-        *self.steer_ids.entry((root, ttl.min, ttl.max)).or_insert_with(|| {
-            let families = [Family::Ipv4, Family::Ipv6];
-            self.steers.push(SteeredBy {
-                root,
-                ttl,
-                has_family: families.map(|family| self.forest.has_family(root, family)),
-                by_subnet: families.map(|family| self.forest.depends_on_subnet(root, family)),
-                by_location: families.map(|family| self.forest.depends_on_location(root, family)),
-            });
-            self.steers.len() as u32 - 1
-        })
+        let tallied = self.tally.place(record, root, &self.forest.steering);
+        *self
+            .steer_ids
+            .entry((root, ttl.min, ttl.max, tallied))
+            .or_insert_with(|| {
+                let families = [Family::Ipv4, Family::Ipv6];
+                self.steers.push(SteeredBy {
+                    root,
+                    ttl,
+                    tallied,
+                    has_family: families.map(|family| self.forest.has_family(root, family)),
+                    by_subnet: families.map(|family| self.forest.depends_on_subnet(root, family)),
+                    by_location: families.map(|family| self.forest.depends_on_location(root, family)),
+                });
+                self.steers.len() as u32 - 1
+            })
     }
 
     /// The tail of every name error and NODATA of a zone: it fits any name below its origin.

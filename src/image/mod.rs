@@ -6,6 +6,7 @@ pub mod names;
 pub mod onward;
 pub mod prefetch;
 pub mod tail;
+pub mod tally;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::zone::model::SteerTtl;
 use lookup::{Case, Found};
 use names::Names;
 use tail::{Entry, Tail, Tails};
+use tally::Tally;
 
 /// What of the settings is compiled in.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +31,8 @@ pub struct Options {
     pub nsid: Vec<u8>,
     /// The answer to `version.bind TXT CH`; empty refuses.
     pub version: String,
+    /// How many threads answer, each of which counts by itself; none where nothing is to be counted.
+    pub threads: usize,
 }
 
 /// Everything that is served, of one load.
@@ -54,6 +58,8 @@ pub struct Image {
     pub forest: Forest,
     /// What of the settings is compiled in.
     pub options: Options,
+    /// How often which pool was chosen. It outlives the image, for as long as it is read.
+    pub tally: Arc<Tally>,
 }
 
 impl Image {
@@ -109,6 +115,8 @@ pub struct SteeredBy {
     pub root: NodeId,
     /// Of its answers.
     pub ttl: SteerTtl,
+    /// Where its decisions are counted.
+    pub tallied: tally::Place,
     /// Whether anything under the root has the family.
     pub has_family: [bool; 2],
     /// Whether answers depend on the client's subnet.

@@ -1,4 +1,4 @@
-//! What a walk of the tree tells: nothing when serving, every step when explaining. One code path, two ears.
+//! What a walk of the tree tells: where it ends when serving, every step when explaining. One code path; who listens decides what it costs.
 
 use super::Family;
 use super::model::NodeId;
@@ -38,6 +38,14 @@ pub trait Ear {
     /// A pool hands out a backend (by index, in the order written).
     #[inline]
     fn handed_out(&mut self, _pool: NodeId, _family: Family, _under: Under, _backend: usize, _how: How) {}
+
+    /// A policy or pool answers for an owner; by the number of what steers it (`image::SteeredBy`).
+    #[inline]
+    fn steered(&mut self, _steer: u32) {}
+
+    /// The walk ends at a pool that has something to hand out.
+    #[inline]
+    fn reached(&mut self, _pool: NodeId, _family: Family) {}
 
     /// Nothing under the root is usable: its fallback counts.
     #[inline]

@@ -46,8 +46,22 @@ pub struct Admission {
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
+    counts: Counts,
     /// No entry is zero: what clients that have left cost us is nothing.
     by_client: HashMap<IpAddr, usize>,
+}
+
+/// What has become of connections so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Those that are open now.
+    pub open: usize,
+    /// Those that were let in, in all.
+    pub admitted: u64,
+    /// Those that were not, since there were too many.
+    pub refused_by_server: u64,
+    /// Those that were not, since their client had too many.
+    pub refused_by_client: u64,
 }
 
 /// Why a connection is not let in.
@@ -81,6 +95,7 @@ impl Admission {
         let client = group(source);
         let mut open = self.lock();
         if open.all >= self.connections {
+            open.counts.refused_by_server += 1;
             return Err(Full::Server);
         }
         let count = open.by_client.entry(client).or_insert(0);
@@ -89,10 +104,12 @@ impl Admission {
             if *count == 0 {
                 open.by_client.remove(&client);
             }
+            open.counts.refused_by_client += 1;
             return Err(Full::Client);
         }
         *count += 1;
         open.all += 1;
+        open.counts.admitted += 1;
         Ok(Place {
             admission: self.clone(),
             client,
@@ -102,6 +119,15 @@ impl Admission {
     /// How many connections there are.
     pub fn open(&self) -> usize {
         self.lock().all
+    }
+
+    /// What has become of connections so far.
+    pub fn counts(&self) -> Counts {
+        let open = self.lock();
+        Counts {
+            open: open.all,
+            ..open.counts
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -158,6 +184,9 @@ mod tests {
         assert!(admission.admit(address("192.0.2.2")).is_ok());
         drop(first);
         assert!(admission.admit(address("192.0.2.1")).is_ok());
+        let counts = admission.counts();
+        assert_eq!((counts.open, counts.admitted), (1, 4));
+        assert_eq!((counts.refused_by_client, counts.refused_by_server), (1, 0));
     }
 
     #[test]

@@ -67,10 +67,7 @@ pub fn try_bind(settings: &Settings) -> Result<(), Vec<Unbound>> {
 
 /// What is bound, and what is passed over.
 fn bind_all(settings: &Settings) -> Result<(Vec<Bound>, Vec<Unbound>), Vec<Unbound>> {
-    let workers = match settings.workers {
-        0 => available_parallelism().map_or(1, NonZero::get),
-        count => count,
-    };
+    let workers = workers(settings);
     let (mut bound, mut faults, mut passed_over) = (Vec::new(), Vec::new(), Vec::new());
     for (place, &address) in settings.listen.iter().enumerate() {
         let earlier = settings.listen.get(..place).unwrap_or_default();
@@ -102,6 +99,14 @@ fn bind_all(settings: &Settings) -> Result<(Vec<Bound>, Vec<Unbound>), Vec<Unbou
         return Err(faults);
     }
     Ok((bound, passed_over))
+}
+
+/// How many UDP threads each address has.
+pub fn workers(settings: &Settings) -> usize {
+    match settings.workers {
+        0 => available_parallelism().map_or(1, NonZero::get),
+        count => count,
+    }
 }
 
 /// Whether two addresses cannot be bound side by side. IPv6 sockets never take IPv4 (IPV6_V6ONLY), so families are apart.

@@ -5,6 +5,7 @@ mod conversation;
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
+use super::counters::{DropReason, Seat, Threads};
 use super::limit::{Admission, Limits};
-use crate::answer::{Outcome, Request, ResponseBuffer, Transport, answer};
+use crate::answer::{Outcome, Request, ResponseBuffer, Transport, answer_telling};
+use crate::image::tally::Counting;
 
 pub use conversation::converse;
 
@@ -30,6 +33,7 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Streams {
     serving: Shared,
+    threads: Arc<Threads>,
     limits: Limits,
     admission: Arc<Admission>,
     stopping: CancellationToken,
@@ -37,10 +41,11 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// None yet.
-    pub fn new(serving: Shared, limits: Limits) -> Self {
+    /// None yet. The threads of the runtime are among `threads`.
+    pub fn new(serving: Shared, threads: Arc<Threads>, limits: Limits) -> Self {
         Self {
             serving,
+            threads,
             limits,
             admission: Admission::new(&limits),
             stopping: CancellationToken::new(),
@@ -53,6 +58,11 @@ impl Streams {
         let listener = TcpListener::from_std(listener)?;
         self.tasks.spawn(self.clone().accept_all(listener));
         Ok(())
+    }
+
+    /// Who is in, and who was turned away.
+    pub fn admission(&self) -> Arc<Admission> {
+        self.admission.clone()
     }
 
     /// Stops: nobody new is let in, what has arrived is answered, every connection is closed. Returns when all that is done.
@@ -104,13 +114,14 @@ impl Streams {
         let _ = stream.set_nodelay(true);
         let Self {
             serving,
+            threads,
             limits,
             stopping,
             ..
         } = self.clone();
         self.tasks.spawn(async move {
             let _place = place;
-            let respond = |query: &[u8], outbox: &mut Vec<u8>| respond(query, source, &serving, outbox);
+            let respond = |query: &[u8], outbox: &mut Vec<u8>| respond(query, source, &serving, &threads, outbox);
             if let Err(error) = converse(stream, &limits, &stopping, respond).await {
                 tracing::trace!("connection from {source}: {error}");
             }
@@ -123,23 +134,42 @@ impl Streams {
 struct Desk {
     response: ResponseBuffer,
     random: fastrand::Rng,
+    seat: Option<Seat>,
 }
 
 thread_local! {
-    static DESK: RefCell<Desk> =
-        RefCell::new(Desk { response: ResponseBuffer::with_capacity(u16::MAX.into()), random: seeded() });
+    static DESK: RefCell<Desk> = RefCell::new(Desk {
+        response: ResponseBuffer::with_capacity(u16::MAX.into()),
+        random: seeded(),
+        seat: None,
+    });
 }
 
-/// Appends the framed response to `outbox`.
-fn respond(query: &[u8], source: IpAddr, serving: &Shared, outbox: &mut Vec<u8>) -> Outcome {
-    DESK.with_borrow_mut(|Desk { response, random }| {
+/// Appends the framed response to `outbox`. A query that makes answering panic (a bug of ours) gets none.
+fn respond(query: &[u8], source: IpAddr, serving: &Shared, threads: &Arc<Threads>, outbox: &mut Vec<u8>) -> Outcome {
+    DESK.with_borrow_mut(|Desk { response, random, seat }| {
+        let seat = seat.get_or_insert_with(|| threads.take(Transport::Tcp));
         let request = Request {
             bytes: query,
             source,
             transport: Transport::Tcp,
             random: random.u64(..),
         };
-        let outcome = answer(&request, &serving.load(), response);
+        let answered = catch_unwind(AssertUnwindSafe(|| {
+            let serving = serving.load();
+            let mut counting = Counting::new(&serving.image, seat.number);
+            answer_telling(&request, &serving, response, &mut counting)
+        }));
+        let panicked = answered.is_err();
+        let outcome = answered.unwrap_or(Outcome::Dropped);
+        seat.counters().add(&[outcome], usize::from(panicked));
+        if panicked {
+            seat.counters().dropped(DropReason::Panic, 1);
+            tracing::error!(
+                ?query,
+                "a query made the server panic; it was dropped: please report it"
+            );
+        }
         if outcome != Outcome::Dropped {
             conversation::frame(response.as_slice(), outbox);
         }

@@ -15,11 +15,11 @@ use arc_swap::Cache;
 use tracing::{error, warn};
 
 use super::Shared;
-use super::counters::Counters;
+use super::counters::{DropReason, Seat, Threads};
 use super::syscall::{BATCH, Batch};
 use crate::answer::{self, Located, Outcome, Refusal, Request, ResponseBuffer, Transport};
 use crate::image::Serving;
-use crate::policy::trace::Silent;
+use crate::image::tally::Counting;
 use crate::wire::edns::UDP_SIZE;
 use crate::wire::query::{Kind, Parsed};
 
@@ -33,13 +33,18 @@ const LAST_CALL: Duration = Duration::from_millis(500);
 const AFTER_ERROR: Duration = Duration::from_millis(10);
 
 /// Answers on every socket until `stop` is true and what has arrived is answered.
-pub fn spawn(sockets: Vec<UdpSocket>, serving: &Shared, stop: &Arc<AtomicBool>) -> io::Result<Vec<JoinHandle<()>>> {
+pub fn spawn(
+    sockets: Vec<UdpSocket>,
+    serving: &Shared,
+    threads: &Arc<Threads>,
+    stop: &Arc<AtomicBool>,
+) -> io::Result<Vec<JoinHandle<()>>> {
     sockets
         .into_iter()
         .enumerate()
         .map(|(worker, socket)| {
             socket.set_read_timeout(Some(PATIENCE))?;
-            let worker_state = Worker::new(&socket)?;
+            let worker_state = Worker::new(&socket, threads.take(Transport::Udp))?;
             let (serving, stop) = (serving.clone(), stop.clone());
             let name = format!("udp-{worker}");
             thread::Builder::new()
@@ -53,7 +58,7 @@ struct Worker {
     batch: Batch,
     stages: Stages,
     random: fastrand::Rng,
-    counters: Counters,
+    seat: Seat,
 }
 
 /// What the stages leave for one another, one for each query of a batch. Kept from batch to batch, since clearing it would cost
@@ -67,7 +72,7 @@ struct Stages {
 }
 
 impl Worker {
-    fn new(socket: &UdpSocket) -> io::Result<Self> {
+    fn new(socket: &UdpSocket, seat: Seat) -> io::Result<Self> {
         let stages = Stages {
             parsed: [Parsed::empty(Kind::Drop); BATCH],
             located: [Located::Refused(Refusal::Drop); BATCH],
@@ -82,7 +87,7 @@ impl Worker {
             batch: Batch::new(socket)?,
             stages,
             random,
-            counters: Counters::default(),
+            seat,
         })
     }
 
@@ -116,12 +121,14 @@ impl Worker {
     /// Answers a batch. If that panics (a bug of ours) it is gone through again one by one: only the query at fault is lost.
     fn serve(&mut self, socket: &UdpSocket, serving: &Serving, count: usize) {
         let random = self.random.u64(..);
+        let counting = Counting::new(&serving.image, self.seat.number);
         let whole = catch_unwind(AssertUnwindSafe(|| {
-            self.stages.answer(&self.batch, serving, random, count)
+            self.stages.answer(&self.batch, serving, random, count, counting)
         }));
-        if whole.is_err() {
-            self.one_by_one(serving, random, count);
-        }
+        let dropped = match whole {
+            Ok(from_port_zero) => (DropReason::PortZero, from_port_zero),
+            Err(_) => (DropReason::Panic, self.one_by_one(serving, random, count)),
+        };
         let responses = self.stages.outcomes[..count]
             .iter()
             .zip(&self.stages.responses)
@@ -131,21 +138,27 @@ impl Worker {
             socket,
             responses.map(|(index, (_, response))| (index, response.as_slice())),
         );
-        self.counters.add(count, answered, sent);
+        let counters = self.seat.counters();
+        counters.add(&self.stages.outcomes[..count], dropped.1);
+        counters.dropped(dropped.0, dropped.1);
+        counters.unsent(answered - sent.min(answered));
     }
 
+    /// Returns how many panicked. Decisions of the batch were counted as far as it came; they are not counted again.
     #[cold]
-    fn one_by_one(&mut self, serving: &Serving, random: u64, count: usize) {
+    fn one_by_one(&mut self, serving: &Serving, random: u64, count: usize) -> usize {
+        let mut panicked = 0;
         for index in 0..count {
             let request = request(&self.batch, index, random);
             let response = &mut self.stages.responses[index];
             let one = catch_unwind(AssertUnwindSafe(|| answer::answer(&request, serving, response)));
             self.stages.outcomes[index] = one.unwrap_or_else(|_| {
-                self.counters.panicked();
+                panicked += 1;
                 error!(query = ?request.bytes, "a query made the server panic; it was dropped: please report it");
                 Outcome::Dropped
             });
         }
+        panicked
     }
 }
 
@@ -162,8 +175,15 @@ fn request(batch: &Batch, index: usize, random: u64) -> Request<'_> {
 }
 
 impl Stages {
-    /// Every query of a batch through the stages, side by side.
-    fn answer(&mut self, batch: &Batch, serving: &Serving, random: u64, count: usize) {
+    /// Every query of a batch through the stages, side by side. Returns how many came from port 0 and get no answer.
+    fn answer(
+        &mut self,
+        batch: &Batch,
+        serving: &Serving,
+        random: u64,
+        count: usize,
+        mut counting: Counting<'_>,
+    ) -> usize {
         let image = &*serving.image;
         let parsed = &mut self.parsed[..count];
         let located = &mut self.located[..count];
@@ -197,12 +217,18 @@ impl Stages {
             .zip(located)
             .zip(&mut self.responses)
             .zip(&mut self.outcomes);
+        let mut from_port_zero = 0;
         for (index, (((parsed, located), response), outcome)) in stages.enumerate() {
             let request = request(batch, index, random);
             *outcome = match batch.datagram(index).port {
-                0 => Outcome::Dropped, // Nobody asks from port 0, and nobody would get the answer.
-                _ => answer::write(parsed, located, &request, serving, response, &mut Silent),
+                // Nobody asks from port 0, and nobody would get the answer.
+                0 => {
+                    from_port_zero += 1;
+                    Outcome::Dropped
+                }
+                _ => answer::write(parsed, located, &request, serving, response, &mut counting),
             };
         }
+        from_port_zero
     }
 }

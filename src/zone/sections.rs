@@ -69,6 +69,8 @@ pub struct Repeat {
 pub struct Steered<'a> {
     /// What steers it.
     pub steer: &'a Steer,
+    /// The owner: a wildcard, where one stands for the name.
+    pub record: &'a Name,
     /// The pointer to its name.
     pub owner: u16,
 }
@@ -92,14 +94,14 @@ pub fn compose<'a>(
     let mut chain: Vec<Name> = Vec::new();
     let mut passed: Vec<&Name> = Vec::new();
     loop {
-        let owner = match lookup {
+        let (found, owner) = match lookup {
             // A chain that comes back to where it was has nothing new to say; a wildcard that it comes back to speaks for
             // another name.
             Lookup::Found(name, _) if passed.contains(&name) => break,
             Lookup::Wildcard(name, _) if passed.contains(&name) && composer.comes_back(&chain, question) => break,
             Lookup::Found(name, owner) | Lookup::Wildcard(name, owner) => {
                 passed.push(name);
-                owner
+                (name, owner)
             }
             Lookup::Outside => break,
             Lookup::Cut(cut, owner) => {
@@ -120,7 +122,7 @@ pub fn compose<'a>(
             }
         };
         let name = chain.last().cloned();
-        let Some(target) = composer.at_owner(owner, name.as_ref(), qtype, reach) else {
+        let Some(target) = composer.at_owner((found, owner), name.as_ref(), qtype, reach) else {
             break;
         };
         // RFC 1034 4.3.2, 3a: go on with the name that the alias stands for, while it is ours.
@@ -160,7 +162,7 @@ impl<'a> Composer<'a, '_> {
     /// Answers at an owner. Returns the target of an alias that is to be followed.
     fn at_owner(
         &mut self,
-        owner: &'a ZoneOwner,
+        (record, owner): (&'a Name, &'a ZoneOwner),
         name: Option<&Name>,
         qtype: RecordType,
         reach: &dyn Fn(&Steer) -> Reach,
@@ -179,7 +181,7 @@ impl<'a> Composer<'a, '_> {
             };
             if steered {
                 let owner = name.map_or(Some(QUESTION_POINTER), |name| self.writer.pointer_to(name));
-                self.sections.steer = owner.map(|owner| Steered { steer, owner });
+                self.sections.steer = owner.map(|owner| Steered { steer, record, owner });
                 return None;
             }
         }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use windrose::answer::{Request, ResponseBuffer, Transport, answer};
+use windrose::answer::{Outcome, Request, ResponseBuffer, Transport, answer_telling};
 use windrose::geo::coordinates::Coordinates;
 use windrose::geo::extract::Extract;
 use windrose::geo::mmdb::Database;
+use windrose::image::tally::Counting;
 use windrose::image::{Image, Options, Serving};
 use windrose::policy::client_map::ClientMap;
 use windrose::policy::model::{Choose, Condition, Rule, Rules};
@@ -149,6 +150,11 @@ fn kinds() -> Vec<(&'static str, Vec<u8>, Told)> {
     ]
 }
 
+/// As the server answers: what is decided is counted.
+fn answered(request: &Request<'_>, serving: &Serving, response: &mut ResponseBuffer) -> Outcome {
+    answer_telling(request, serving, response, &mut Counting::new(&serving.image, 0))
+}
+
 #[test]
 fn no_answer_allocates() {
     let serving = serving();
@@ -164,7 +170,7 @@ fn no_answer_allocates() {
                 transport,
                 ..request(&octets, random)
             };
-            let (_, allocations) = allocation::during(|| answer(&request, &serving, &mut response));
+            let (_, allocations) = allocation::during(|| answered(&request, &serving, &mut response));
             assert_eq!(allocations, 0, "{title} takes memory");
         }
         // The answer is of the kind it should be.
@@ -220,6 +226,7 @@ fn serving_by_location() -> Serving {
     let records: Vec<&str> = records.iter().map(String::as_str).collect();
     let options = Options {
         client_subnet: true,
+        threads: 1,
         ..Options::default()
     };
     let compiled = tree::Forest::new(forest.steering, Arc::new(map));
@@ -243,7 +250,7 @@ fn no_answer_by_location_allocates() {
             let octets = query_edns(&name, RecordType::A, &subnet);
             for random in [0, 1, u64::MAX, 0x1234_5678_9abc_def0] {
                 let (_, allocations) =
-                    allocation::during(|| answer(&request(&octets, random), &serving, &mut response));
+                    allocation::during(|| answered(&request(&octets, random), &serving, &mut response));
                 assert_eq!(allocations, 0, "{root} takes memory");
             }
             let message = decode(response.as_slice()).unwrap();

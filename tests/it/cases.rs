@@ -297,6 +297,7 @@ impl Case {
             client_subnet: settings.client_subnet,
             nsid: settings.nsid.clone().into(),
             version: settings.version.clone(),
+            threads: 0,
         };
         let forest = Forest::new(loaded.steering.clone(), loaded.locations.map);
         let image = Image::compile(&loaded.zones, &loaded.failed, forest, options, [1, 2]);

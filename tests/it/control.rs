@@ -15,7 +15,7 @@ const SOCKET: &str = "windrose.sock";
 const ZONE: &str = "[soa]\nserial = 7\n[records]\n\"@\".NS = \"ns1\"\nns1.A = \"192.0.2.1\"\nwww.A = \"192.0.2.7\"\n";
 
 /// Settings with the API on a free port too.
-fn with_tcp() -> String {
+pub(crate) fn with_tcp() -> String {
     SETTINGS.replace("listen = \"\"", "listen = \"127.0.0.1:0\"")
 }
 
@@ -30,9 +30,11 @@ fn steered(port: u16) -> String {
 
 /// What a request is answered: the status, and the body.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The status line and the headers.
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -49,26 +51,27 @@ fn exchange(mut stream: impl Read + Write, method: &str, target: &str) -> Answer
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     Answer {
         status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        head: head.to_owned(),
         body: body.to_owned(),
     }
 }
 
 /// Asks over the Unix socket.
-fn ask(daemon: &Daemon, method: &str, target: &str) -> Answer {
+pub(crate) fn ask(daemon: &Daemon, method: &str, target: &str) -> Answer {
     let stream = UnixStream::connect(daemon.path(SOCKET)).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     exchange(stream, method, target)
 }
 
 /// Asks over TCP.
-fn ask_tcp(address: SocketAddr, method: &str, target: &str) -> Answer {
+pub(crate) fn ask_tcp(address: SocketAddr, method: &str, target: &str) -> Answer {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     exchange(stream, method, target)
 }
 
 /// Where a daemon has its API on TCP: the log says.
-fn tcp_address(daemon: &Daemon) -> SocketAddr {
+pub(crate) fn tcp_address(daemon: &Daemon) -> SocketAddr {
     let log = daemon.wait_for_log("control API on http://");
     log.rsplit("http://").next().unwrap().parse().unwrap()
 }

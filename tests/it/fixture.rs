@@ -240,6 +240,7 @@ pub(crate) fn serving() -> Serving {
         client_subnet: true,
         nsid: b"node-1".to_vec(),
         version: "windrose".to_owned(),
+        threads: 1,
     };
     let verdicts = verdicts(&steering);
     let image = Image::compile(

@@ -501,6 +501,7 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
                     client_subnet,
                     nsid: b"n1".to_vec(),
                     version: "windrose".to_owned(),
+                    threads: 0,
                 },
                 atlas,
                 map: Arc::new(map),

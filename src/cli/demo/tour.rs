@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use crate::answer::explain::{Explanation, Question, query};
+use crate::answer::explain::{Explanation, Node, Question, query};
 use crate::control::explain::{explain_one, parse_client, parse_name, question};
 use crate::control::prober::Snapshot;
 use crate::load::geo::Databases;
@@ -39,7 +39,9 @@ pub(super) struct Row {
     pub(super) city: &'static str,
     /// What came over UDP.
     pub(super) answer: String,
-    /// Why, as `explain` has it.
+    /// The site that was chosen, as `explain` has it.
+    pub(super) site: Option<String>,
+    /// Why.
     pub(super) why: String,
 }
 
@@ -60,6 +62,7 @@ pub(super) async fn ask_all(
             client,
             city,
             answer: answer.map_or("none".to_owned(), |address| address.to_string()),
+            site: explanation.steps.first().and_then(chosen),
             why: why(&explanation),
         });
     }
@@ -81,6 +84,11 @@ async fn ask(server: SocketAddr, question: &Question) -> Result<Option<IpAddr>, 
     let [answers, ..] = message.ok_or("the answer cannot be read back")?.sections;
     let address = |rdata: &[u8]| Some(IpAddr::from(*rdata.first_chunk::<4>()?));
     Ok(answers.iter().find_map(|record| address(&record.rdata)))
+}
+
+fn chosen(step: &Node) -> Option<String> {
+    let chosen = step.members.iter().find(|member| member.chosen)?;
+    Some(chosen.name.clone())
 }
 
 /// The decision in a few words: who was chosen, and the nearer ones that were passed over.
