@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
 use windrose::answer::{Outcome, Request, ResponseBuffer, Transport, answer};
+use windrose::diagnostic::Source;
 use windrose::geo::coordinates::Coordinates;
 use windrose::geo::extract::Extract;
 use windrose::geo::mmdb::Database;
@@ -13,9 +14,11 @@ use windrose::image::Serving;
 use windrose::policy::client_map::ClientMap;
 use windrose::policy::model::Condition;
 use windrose::policy::questions::{Questions, Site};
+use windrose::spec::Faults;
 use windrose::wire::code::RecordType;
 use windrose::wire::name::Name;
 use windrose::wire::rdata;
+use windrose::zone::{export, master, toml};
 
 /// Octets that come as a query, over both transports: there is no response, or one that another implementation reads to its end.
 pub(crate) fn query(serving: &Serving, octets: &[u8]) {
@@ -104,6 +107,44 @@ pub(crate) fn rdata(octets: &[u8]) {
         });
         assert_eq!(pieces.collect::<Vec<_>>().concat(), data);
     }
+}
+
+/// A master file, of itself for what it includes: it is read without end of neither time nor memory, and what is a zone is written and
+/// read to the same records.
+pub(crate) fn master(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    let origin = Name::parse("example.com.", None).expect("a name");
+    let read = |text: &str| {
+        let source = Source::new("fuzz.zone", text);
+        let mut faults = Faults::new(&source);
+        let mut included = 0;
+        let mut include = |_: &str| {
+            included += 1;
+            if included < 20 {
+                Ok(source.clone())
+            } else {
+                Err("enough".to_owned())
+            }
+        };
+        let zone = master::read(&origin, &mut include, &mut faults);
+        let errors = faults.errors();
+        for fault in faults.into_sorted() {
+            let _ = fault.to_string();
+        }
+        zone.filter(|_| errors == 0)
+    };
+    // Counted records are bounded, but too many for a fuzzer.
+    if text.to_ascii_uppercase().contains("$GENERATE") && text.len() > 60 {
+        return;
+    }
+    let Some(zone) = read(text) else { return };
+    let exported = export::write(&zone, &|_| Vec::new());
+    let again = read(&exported).expect("the zone that was written");
+    assert_eq!(zone.owners.len(), again.owners.len());
+    for (name, owner) in &zone.owners {
+        assert_eq!(owner.rrsets, again.owners[name].rrsets, "{name}");
+    }
+    toml::write(&zone);
 }
 
 /// A location database: opened, walked, asked, and made into a map of clients.

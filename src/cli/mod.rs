@@ -8,7 +8,9 @@ mod client;
 mod daemon;
 mod demo;
 mod explain;
+mod export;
 mod geo;
+mod import;
 mod log;
 mod reload;
 mod serve;
@@ -67,6 +69,16 @@ enum Command {
     /// Ends with 1 if there is a fault: then everything stays as it was. Ends with 3 if the daemon cannot be reached.
     Reload,
 
+    /// Print a master file as zone TOML that serves the same answers
+    ///
+    /// Ends with 1 if the file has an error, or if it holds what a zone in TOML cannot have.
+    Import(import::ImportArgs),
+
+    /// Print a zone as a master file, steered owners expanded to all that they may answer
+    ///
+    /// Ends with 1 if no such zone can be served.
+    Export(export::ExportArgs),
+
     /// Ask the location databases
     Geo(geo::GeoArgs),
 }
@@ -82,6 +94,8 @@ pub fn main() -> ExitCode {
         Command::Status => status::run(config.as_deref(), json, out, err),
         Command::Reload => reload::run(config.as_deref(), json, out, err),
         Command::Geo(args) => geo::run(config, json, &args, out, err),
+        Command::Import(args) => import::run(&args, out, err),
+        Command::Export(args) => export::run(config.as_deref(), &args, out, err),
         Command::Explain(args) => explain::run(config, json, args, out, err),
     }
 }

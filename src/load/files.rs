@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::master;
 use crate::config::Settings;
 use crate::diagnostic::{Diagnostic, Source};
 use crate::spec::Faults;
 use crate::spec::file::{self, Origin, ZoneSpec};
 use crate::spec::settings::{self, SettingsSpec};
 use crate::wire::name::Name;
+use crate::zone::model::Zone;
 
 /// Where the settings are looked for when nobody says.
 const CONFIG_PATHS: [&str; 2] = ["windrose.toml", "/etc/windrose/windrose.toml"];
@@ -83,9 +85,7 @@ fn nothing_read(path: &Path) -> Faults {
 fn read(path: &Path) -> Result<(Arc<Source>, SystemTime), Diagnostic> {
     let fault = |error: io::Error| Diagnostic::file(path, format!("cannot be read: {error}"));
     let octets = std::fs::read(path).map_err(fault)?;
-    let modified = std::fs::metadata(path)
-        .and_then(|metadata| metadata.modified())
-        .map_err(fault)?;
+    let modified = modified(path).map_err(fault)?;
     match String::from_utf8(octets) {
         Ok(text) => Ok((Source::new(path, text), modified)),
         Err(error) => {
@@ -100,6 +100,11 @@ fn read(path: &Path) -> Result<(Arc<Source>, SystemTime), Diagnostic> {
     }
 }
 
+/// When a file was last changed.
+pub(super) fn modified(path: &Path) -> io::Result<SystemTime> {
+    std::fs::metadata(path)?.modified()
+}
+
 /// A file of the zones folder.
 pub(super) struct ZoneFile {
     /// The file.
@@ -108,6 +113,8 @@ pub(super) struct ZoneFile {
     pub(super) named: Option<Name>,
     /// What it says; marked broken if it could not be read.
     pub(super) spec: ZoneSpec,
+    /// The zone of a master file, which says nothing else; not to be served where there is an error.
+    pub(super) master: Option<Zone>,
     /// Its faults.
     pub(super) faults: Faults,
     /// When it was last changed.
@@ -126,7 +133,7 @@ impl ZoneFile {
     }
 
     /// A file of which nothing is known but a fault.
-    fn unread(path: PathBuf, named: Option<Name>, fault: Diagnostic) -> Self {
+    pub(super) fn unread(path: PathBuf, named: Option<Name>, fault: Diagnostic) -> Self {
         let mut faults = nothing_read(&path);
         faults.push(fault);
         let spec = ZoneSpec {
@@ -138,6 +145,7 @@ impl ZoneFile {
             path,
             named,
             spec,
+            master: None,
             faults,
             modified: UNIX_EPOCH,
             twice: false,
@@ -192,7 +200,7 @@ fn no_zone(config: &Config, folder: &Path) -> Diagnostic {
         Some(zones) => Diagnostic::warning(config.faults.source(), zones.span.clone(), message),
         None => Diagnostic::file_warning(folder, message),
     };
-    fault.hint("a zone is a file whose name ends in .toml")
+    fault.hint("a zone is a file whose name ends in .toml or .zone")
 }
 
 /// Reads a file, if it is one that should be served. Editors leave copies that end in `~`.
@@ -204,7 +212,7 @@ fn read_entry(folder: &Path, name: OsString) -> Option<ZoneFile> {
     let path = folder.join(&name);
     match text.rsplit_once('.') {
         Some((stem, "toml")) => Some(read_zone(path, stem)),
-        Some((stem, "zone")) => Some(master_file(path, stem)),
+        Some((stem, "zone")) => Some(master::read_zone(folder, path, stem)),
         _ => None,
     }
 }
@@ -225,24 +233,13 @@ fn read_zone(path: PathBuf, stem: &str) -> ZoneFile {
                 path,
                 named,
                 spec,
+                master: None,
                 faults,
                 modified,
                 twice: false,
             }
         }
     }
-}
-
-/// RFC 1035 master files come with a later version; left out in silence their zones would be missed.
-fn master_file(path: PathBuf, stem: &str) -> ZoneFile {
-    let fault = Diagnostic::file(&path, "master files are not served by this version")
-        .hint("write the zone in TOML, or give the file a name that does not end in .zone");
-    let named = if stem == "root" {
-        Some(Name::root())
-    } else {
-        Name::parse(stem, None).ok()
-    };
-    ZoneFile::unread(path, named, fault)
 }
 
 /// Tells the files whose origin another file has.

@@ -5,6 +5,7 @@
 
 mod files;
 pub mod geo;
+pub mod master;
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -72,6 +73,7 @@ pub fn load_again(config: Option<&Path>, before: Option<&Locations>) -> Loaded {
         let origin = file.origin().cloned();
         let ZoneFile {
             spec,
+            master,
             faults,
             modified,
             twice,
@@ -91,6 +93,7 @@ pub fn load_again(config: Option<&Path>, before: Option<&Locations>) -> Loaded {
         read.push(Read {
             origin,
             spec,
+            master: master.take(),
             newest,
             twice: *twice,
         });
@@ -102,14 +105,15 @@ pub fn load_again(config: Option<&Path>, before: Option<&Locations>) -> Loaded {
         ..Loaded::default()
     };
     let mut served = vec![true];
-    for (scope, read) in (1..).zip(&read) {
+    for (scope, read) in (1..).zip(&mut read) {
+        let is_master = read.master.is_some();
         let zone = scopes
             .get_mut(scope)
             .and_then(|of_zone| read.check(&checked.roots(scope), of_zone));
         served.push(zone.is_some());
         match zone {
             Some(zone) => {
-                let dated = read.spec.soa.serial.is_none();
+                let dated = !is_master && read.spec.soa.serial.is_none();
                 loaded.dated.extend(dated.then(|| (zone.origin.clone(), read.newest)));
                 loaded.zones.push(zone);
             }
@@ -168,6 +172,8 @@ pub fn load_databases(config: Option<&Path>) -> (Databases, Vec<Diagnostic>) {
 struct Read<'f> {
     origin: Option<Name>,
     spec: &'f ZoneSpec,
+    /// The zone, if it is that of a master file.
+    master: Option<Zone>,
     /// When it, or windrose.toml, was last changed: the serial number if the file gives none.
     newest: SystemTime,
     twice: bool,
@@ -175,7 +181,10 @@ struct Read<'f> {
 
 impl Read<'_> {
     /// Checks the zone; gives it if there is no error in its file.
-    fn check(&self, roots: &Roots, scope: &mut Scope<'_>) -> Option<Zone> {
+    fn check(&mut self, roots: &Roots, scope: &mut Scope<'_>) -> Option<Zone> {
+        if let Some(zone) = self.master.take() {
+            return (scope.faults.errors() == 0 && !self.twice).then_some(zone);
+        }
         let origin = self.origin.as_ref()?;
         if self.spec.unread || matches!(self.spec.origin, Origin::Poisoned) {
             return None;

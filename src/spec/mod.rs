@@ -137,18 +137,30 @@ impl Faults {
         self.errors
     }
 
+    /// Whether there is none, nor a warning.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty() && self.errors == 0
+    }
+
     /// Notes that an owner stands in this place, where none belongs; gives whether it is the first there. A header that is
     /// missing puts many owners in one wrong place, and is one mistake.
     pub fn first_slip(&mut self, place: &str) -> bool {
         self.slips.insert(place.to_owned())
     }
 
-    /// All of them, in the order of their places.
-    pub fn into_sorted(mut self) -> Vec<Diagnostic> {
-        self.list.sort_by_key(|fault| match &fault.place {
+    /// All of them, in the order of their places; those of files that are included come after.
+    pub fn into_sorted(self) -> Vec<Diagnostic> {
+        let (mut own, mut included): (Vec<_>, Vec<_>) = self
+            .list
+            .into_iter()
+            .partition(|fault| fault.path() == self.source.path);
+        let start = |fault: &Diagnostic| match &fault.place {
             Place::Span(_, span) => span.start,
             Place::File(_) => 0,
-        });
-        self.list
+        };
+        own.sort_by_key(start);
+        included.sort_by(|a, b| (a.path(), start(a)).cmp(&(b.path(), start(b))));
+        own.append(&mut included);
+        own
     }
 }

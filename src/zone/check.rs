@@ -22,13 +22,13 @@ use crate::wire::rdata;
 pub const TTL_DEFAULT: u32 = 300;
 
 /// The most octets of a message (RFC 1035 4.2.2).
-const MESSAGE_MAX: usize = 65_535;
+pub(super) const MESSAGE_MAX: usize = 65_535;
 
 /// What every response carries beside its records: header and OPT (RFC 1035 4.1.1, RFC 6891 6.1.2).
-const MESSAGE_FIXED: usize = 12 + 11;
+pub(super) const MESSAGE_FIXED: usize = 12 + 11;
 
 /// What a record takes beside its data when its owner is compressed to a pointer: 2 + type, class, TTL and length.
-const RECORD_FIXED: usize = 12;
+pub(super) const RECORD_FIXED: usize = 12;
 
 /// An owner of the zone under check, with what the rules ask about it.
 #[derive(Debug)]
@@ -348,7 +348,7 @@ fn written(text: &str) -> Option<String> {
 }
 
 /// The form of a record's data by which two are one: names in them differ in case only.
-fn normal(rtype: RecordType, octets: &[u8]) -> Vec<u8> {
+pub(super) fn normal(rtype: RecordType, octets: &[u8]) -> Vec<u8> {
     let mut normal = octets.to_vec();
     if let Some(name) = name_offset(rtype).and_then(|offset| normal.get_mut(offset..)) {
         name.make_ascii_lowercase();

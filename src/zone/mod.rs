@@ -2,10 +2,13 @@
 
 pub mod check;
 pub mod circles;
+pub mod export;
 pub mod lookup;
+pub mod master;
 pub mod model;
 pub mod roots;
 pub mod sections;
 pub mod start;
 pub mod targets;
 pub mod together;
+pub mod toml;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::wire::code::RecordType;
-use crate::wire::name::Name;
+use crate::wire::name::{Name, wire_length};
 
 /// The greatest TTL: 2^31 - 1 seconds (RFC 2181 8).
 pub const TTL_MAX: u32 = i32::MAX as u32;
@@ -55,6 +55,25 @@ pub struct Soa {
 }
 
 impl Soa {
+    /// Reads record data; `None` if it is none.
+    pub fn read(ttl: u32, data: &[u8]) -> Option<Self> {
+        let (names, numbers) = data.split_last_chunk::<20>()?;
+        let (mname, rname) = names.split_at_checked(wire_length(names)?)?;
+        let mut numbers = numbers
+            .chunks_exact(4)
+            .filter_map(|number| number.try_into().ok().map(u32::from_be_bytes));
+        Some(Self {
+            mname: Name::from_wire(mname)?,
+            rname: Name::from_wire(rname)?,
+            serial: numbers.next()?,
+            refresh: numbers.next()?,
+            retry: numbers.next()?,
+            expire: numbers.next()?,
+            minimum: numbers.next()?,
+            ttl,
+        })
+    }
+
     /// Its record data, uncompressed.
     pub fn rdata(&self) -> Box<[u8]> {
         let mut octets = [self.mname.wire(), self.rname.wire()].concat();

@@ -7,10 +7,10 @@ use crate::wire::code::RecordType;
 use crate::wire::name::Name;
 
 /// What may stand beside a CNAME: its signature and its link in the chain of names (RFC 4034 2 and 3, RFC 2181 10.1).
-const BESIDE_CNAME: &[RecordType] = &[RecordType::CNAME, RecordType::RRSIG, RecordType::NSEC];
+pub(super) const BESIDE_CNAME: &[RecordType] = &[RecordType::CNAME, RecordType::RRSIG, RecordType::NSEC];
 
 /// What may stand at a zone cut: the delegation, and glue (RFC 1034 4.2.1, RFC 4035 2.2 to 2.4).
-const AT_CUT: &[RecordType] = &[
+pub(super) const AT_CUT: &[RecordType] = &[
     RecordType::NS,
     RecordType::DS,
     RecordType::A,
@@ -20,7 +20,7 @@ const AT_CUT: &[RecordType] = &[
 ];
 
 /// What may stand below a zone cut: glue.
-const GLUE: &[RecordType] = &[RecordType::A, RecordType::AAAA];
+pub(super) const GLUE: &[RecordType] = &[RecordType::A, RecordType::AAAA];
 
 /// An owner that hides what is below it.
 struct Cover {

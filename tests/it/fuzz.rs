@@ -69,6 +69,11 @@ fn fuzz_name() {
 }
 
 #[test]
+fn fuzz_master() {
+    run("master", CHANGED / 4, closures::master);
+}
+
+#[test]
 fn fuzz_rdata() {
     run("rdata", CHANGED, closures::rdata);
 }

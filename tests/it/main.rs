@@ -25,6 +25,7 @@ mod health;
 mod invariants;
 mod layers;
 mod locations;
+mod master;
 mod message;
 mod metrics;
 mod mutations;

@@ -13,6 +13,8 @@ pub(super) enum Field {
     U16,
     /// A number of four octets.
     U32,
+    /// A time in seconds, of four octets; in master files it may have units.
+    Seconds,
     /// A number of one octet, some of which have mnemonics.
     Code8(Mnemonics),
     /// A number of two octets, some of which have mnemonics.
@@ -169,7 +171,7 @@ forms! {
     SRV "PRIORITY WEIGHT PORT NAME" "0 5 5060 sip" [U16, U16, U16, Name]
     TXT "TEXT..." "\"v=spf1 -all\"" [Texts]
     SOA "MNAME RNAME SERIAL REFRESH RETRY EXPIRE MINIMUM" "ns1 hostmaster 1 7200 1800 1209600 60"
-        [Name, Name, U32, U32, U32, U32, U32]
+        [Name, Name, U32, Seconds, Seconds, Seconds, Seconds]
     CAA "FLAGS TAG VALUE" "0 issue \"ca.example.net\"" [U8, Tag, OptionalLongText]
     NAPTR "ORDER PREFERENCE FLAGS SERVICE REGEXP NAME" "100 10 \"S\" \"SIP+D2U\" \"\" _sip._udp"
         [U16, U16, Text, Text, Text, Name]
@@ -230,6 +232,8 @@ forms! {
         "10 1 2 192.0.2.38 AQNRU3mG7TVTO2BkR47usntb102uFJtugbo6BSGvgqt4AQ==" [IpsecKey]
     AMTRELAY "PRECEDENCE DISCOVERY TYPE RELAY" "10 0 1 203.0.113.15" [AmtRelay]
     HIP "ALGORITHM HIT KEY NAME..." "2 200100107B1A74DF365639CC39F1D578 AwEAAbdxyhNuSutc5EMzxTs9 rvs.example.com." [Hip]
+    HHIT "BASE64" "gwppM2Zm" [Base64]
+    BRID "BASE64" "gwppM2Zm" [Base64]
     NID "PREFERENCE NODE" "10 0014:4fff:ff20:ee64" [U16, Locator]
     L32 "PREFERENCE LOCATOR" "10 10.1.2.0" [U16, Ipv4]
     L64 "PREFERENCE LOCATOR" "10 2001:0DB8:1140:1000" [U16, Locator]
@@ -256,5 +260,6 @@ forms! {
     RT "PREFERENCE NAME" "10 relay" [U16, Name]
     PX "PREFERENCE MAP822 MAPX400" "50 ab.net2.it. o-ab.prmd-net2.admdb.c-it." [U16, Name, Name]
     GPOS "LONGITUDE LATITUDE ALTITUDE" "-32.6882 116.8652 10.0" [Text, Text, Text]
+    NSAP_PTR "NAME" "host.example.com." [Name]
     NSAP "0xHEX" "0x47.0005.80.005a00.0000.0001.e133.ffffff000161.00" [Nsap]
 }

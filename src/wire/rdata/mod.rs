@@ -22,6 +22,7 @@ mod write;
 
 use std::fmt;
 
+pub use self::token::{Token, token};
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
 
@@ -74,6 +75,22 @@ impl std::error::Error for RdataError {}
 /// breaks, comments, an empty text and anything left over are errors.
 pub fn parse(rtype: RecordType, text: &str, origin: &Name) -> Result<Box<[u8]>, RdataError> {
     read::read(rtype, text, origin)
+}
+
+/// Reads one record's data as a master file has it, cut into tokens of which the text ends at `end`; places are those of the
+/// tokens. What is allowed beside what [`parse`] takes: times with units, and addresses where a name is meant.
+pub fn parse_master(
+    rtype: RecordType,
+    tokens: &[Token<'_>],
+    end: usize,
+    origin: &Name,
+) -> Result<Box<[u8]>, RdataError> {
+    read::read_tokens(rtype, tokens, end, origin, read::Style::Master)
+}
+
+/// A time as master files have it, in seconds: a number, or numbers with units, as in `1h30m`.
+pub fn seconds(text: &str) -> Option<u32> {
+    value::seconds(text).and_then(|seconds| u32::try_from(seconds).ok())
 }
 
 /// Literal text as the data of a TXT record: cut into character-strings of 255 octets; empty text is one empty string

@@ -12,47 +12,66 @@ use super::{RDATA_MAX, RdataError, TEXT_MAX, gateway, loc, svcb, write};
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
 
-/// See [`super::parse`].
-pub(super) fn read(rtype: RecordType, text: &str, origin: &Name) -> Result<Box<[u8]>, RdataError> {
-    let form = form(rtype);
-    let rdata = read_any(rtype, form, text, origin).map_err(|fault| match (&fault.hint, form) {
-        (None, Some(form)) => fault.hint(format!("{rtype} is `{}`, as in `{}`", form.usage, form.example)),
-        _ => fault,
-    })?;
-    if rdata.len() > RDATA_MAX {
-        return Err(RdataError::new(
-            0,
-            format!("the data has {} octets, but no more than {RDATA_MAX} fit", rdata.len()),
-        ));
-    }
-    Ok(rdata.into())
+/// How strictly data is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// As a person writes it for Windrose: what is hardly meant so is a fault.
+    Strict,
+    /// As master files have it: what other servers load is loaded, and times may have units.
+    Master,
 }
 
-fn read_any(rtype: RecordType, form: Option<&Form>, text: &str, origin: &Name) -> Result<Vec<u8>, RdataError> {
-    let tokens = tokens(text)?;
-    let first = tokens.first().ok_or(RdataError::new(0, "the data is empty"))?;
-    let generic = first.raw == "\\#" && !first.quoted;
-    let first = first.offset;
+/// See [`super::parse`].
+pub(super) fn read(rtype: RecordType, text: &str, origin: &Name) -> Result<Box<[u8]>, RdataError> {
+    let read = tokens(text).and_then(|tokens| {
+        let end = text.trim_end().len();
+        read_tokens(rtype, &tokens, end, origin, Style::Strict)
+    });
+    read.map_err(|fault| match (&fault.hint, form(rtype)) {
+        (None, Some(form)) => fault.hint(format!("{rtype} is `{}`, as in `{}`", form.usage, form.example)),
+        _ => fault,
+    })
+}
+
+/// Reads data that is cut into tokens, of which a text ends at `end`.
+pub(super) fn read_tokens(
+    rtype: RecordType,
+    tokens: &[Token<'_>],
+    end: usize,
+    origin: &Name,
+    style: Style,
+) -> Result<Box<[u8]>, RdataError> {
+    let form = form(rtype);
+    let first = tokens
+        .first()
+        .ok_or_else(|| RdataError::new(end, "the data is empty"))?;
     let mut reader = Reader {
         rtype,
         origin,
+        style,
         tokens,
         next: 0,
-        end: text.trim_end().len(),
+        end,
         out: Vec::new(),
     };
-    if generic {
+    if first.raw == "\\#" && !first.quoted {
         reader.generic(form)?;
     } else {
         let unknown = || {
-            RdataError::new(first, format!("the data of {rtype} has no text form here"))
+            RdataError::new(first.offset, format!("the data of {rtype} has no text form here"))
                 .hint("write it as `\\# LENGTH HEX` (RFC 3597), as in `\\# 3 010203`")
         };
         reader.fields(form.ok_or_else(unknown)?)?;
     }
-    match reader.rest().first() {
-        Some(token) => Err(token.fault(format!("{} is left over", token.shown()))),
-        None => Ok(reader.out),
+    if let Some(token) = reader.rest().first() {
+        return Err(token.fault(format!("{} is left over", token.shown())));
+    }
+    match reader.out.len() {
+        length if length > RDATA_MAX => Err(RdataError::new(
+            first.offset,
+            format!("the data has {length} octets, but no more than {RDATA_MAX} fit"),
+        )),
+        _ => Ok(reader.out.into()),
     }
 }
 
@@ -60,7 +79,8 @@ fn read_any(rtype: RecordType, form: Option<&Form>, text: &str, origin: &Name) -
 pub(super) struct Reader<'t> {
     rtype: RecordType,
     origin: &'t Name,
-    tokens: Vec<Token<'t>>,
+    style: Style,
+    tokens: &'t [Token<'t>],
     next: usize,
     /// Where the text ends: the place of what is missing.
     end: usize,
@@ -102,6 +122,17 @@ impl<'t> Reader<'t> {
             Field::U32 => {
                 let number = self.number(label, u32::MAX.into())?;
                 self.push_number(number, 4);
+                Ok(())
+            }
+            Field::Seconds => {
+                let token = self.take(label)?;
+                let seconds = match self.style {
+                    Style::Strict => number(token.raw, u32::MAX.into()),
+                    Style::Master => value::seconds(token.raw),
+                };
+                let seconds = seconds
+                    .ok_or_else(|| token.fault(format!("{} is not a number of seconds ({label})", token.shown())))?;
+                self.push_number(seconds, 4);
                 Ok(())
             }
             Field::Code8(mnemonics) => self.code(label, 1, mnemonics),
@@ -291,6 +322,7 @@ impl<'t> Reader<'t> {
         }
         // Where a host is meant, an address would otherwise pass as a relative name, and never resolve.
         let host = match self.rtype {
+            _ if self.style == Style::Master => false,
             RecordType::NS | RecordType::MX | RecordType::SRV => true,
             // In a reverse zone names look like that (RFC 2317).
             RecordType::CNAME => !self.origin.to_string().to_ascii_lowercase().ends_with("arpa."),

@@ -4,13 +4,13 @@ use super::RdataError;
 
 /// A word or a quoted string, its escapes not yet undone.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Token<'t> {
+pub struct Token<'t> {
     /// The octet of the text at which it starts, after an opening quote.
-    pub(super) offset: usize,
+    pub offset: usize,
     /// As written, without the quotes around it.
-    pub(super) raw: &'t str,
+    pub raw: &'t str,
     /// Whether it stood in quotes as a whole.
-    pub(super) quoted: bool,
+    pub quoted: bool,
 }
 
 /// Cuts a text into its tokens. Parentheses, which only allow line breaks in a master file, are balanced and dropped.
@@ -21,21 +21,25 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, RdataError> {
     let mut tokens = Vec::new();
     let mut open = Vec::new();
     let mut at = 0;
-    while let Some(first) = text.get(at..).and_then(|rest| rest.chars().next()) {
+    while let Some(first) = text.as_bytes().get(at) {
         match first {
-            ' ' | '\t' => at += 1,
-            '(' => {
+            b' ' | b'\t' => at += 1,
+            b'(' => {
                 open.push(at);
                 at += 1;
             }
-            ')' if open.pop().is_some() => at += 1,
-            ')' => return Err(RdataError::new(at, "`)` closes nothing")),
-            ';' => {
+            b')' if open.pop().is_some() => at += 1,
+            b')' => return Err(RdataError::new(at, "`)` closes nothing")),
+            b';' => {
                 return Err(RdataError::new(at, "`;` would start a comment")
                     .hint("put text that holds a `;` in quotes, or write `\\;`"));
             }
             _ => {
                 let (token, after) = token(text, at)?;
+                let rest = text.get(after..).unwrap_or_default();
+                if !rest.is_empty() && !rest.starts_with([' ', '\t', '(', ')', ';']) {
+                    return Err(RdataError::new(after, "a space is missing after the closing quote"));
+                }
                 tokens.push(token);
                 at = after;
             }
@@ -47,45 +51,59 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, RdataError> {
     }
 }
 
-/// The token at an offset, and where the text goes on after it.
-fn token(text: &str, at: usize) -> Result<(Token<'_>, usize), RdataError> {
-    let rest = text.get(at..).unwrap_or_default();
-    let quoted = rest.starts_with('"');
+/// The token that starts at an offset, and where the text goes on after it. A word ends where the line does; a quoted string may
+/// go on over lines.
+pub fn token(text: &str, at: usize) -> Result<(Token<'_>, usize), RdataError> {
+    let quoted = text.as_bytes().get(at) == Some(&b'"');
     let start = at + usize::from(quoted);
-    let mut inside = quoted.then_some(at);
-    let mut chars = rest.char_indices().skip(usize::from(quoted));
-    let end = loop {
-        match chars.next() {
-            None => match inside {
-                Some(opening) => return Err(RdataError::new(opening, "a quoted string is not closed")),
-                None => break text.len(),
-            },
-            Some((here, '\\')) if chars.next().is_none() => {
-                return Err(RdataError::new(at + here, "the text ends in a lone `\\`"));
-            }
-            Some((_, '\\')) => {}
-            Some((here, '"')) if quoted => break at + here,
-            // As in `alpn="h2,h3"`; what takes no such thing finds the quote when it undoes the escapes.
-            Some((here, '"')) => inside = if inside.is_some() { None } else { Some(at + here) },
-            Some((here, ' ' | '\t' | '(' | ')' | ';')) if inside.is_none() => break at + here,
-            Some(_) => {}
-        }
+    let end = if quoted {
+        quoted_end(text, start).ok_or_else(|| RdataError::new(at, "a quoted string is not closed"))?
+    } else {
+        word_end(text, start)?
     };
-    let after = end + usize::from(quoted);
-    let delimited = text
-        .get(after..)
-        .is_none_or(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '(', ')', ';']));
-    if !delimited {
-        return Err(RdataError::new(after, "a space is missing after the closing quote"));
+    let token = Token {
+        offset: start,
+        raw: text.get(start..end).unwrap_or_default(),
+        quoted,
+    };
+    Ok((token, end + usize::from(quoted)))
+}
+
+/// Where the quoted string ends whose text starts at an offset: at its closing quote.
+fn quoted_end(text: &str, start: usize) -> Option<usize> {
+    let mut at = start;
+    loop {
+        match text.as_bytes().get(at)? {
+            b'"' => return Some(at),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
     }
-    Ok((
-        Token {
-            offset: start,
-            raw: text.get(start..end).unwrap_or_default(),
-            quoted,
-        },
-        after,
-    ))
+}
+
+/// Where a word ends. Inside it there may be quotes, as in `alpn="h2,h3"`; what takes no such thing finds the quote when it
+/// undoes the escapes.
+fn word_end(text: &str, start: usize) -> Result<usize, RdataError> {
+    let mut inside = None;
+    let mut at = start;
+    loop {
+        match text.as_bytes().get(at) {
+            None | Some(b'\n' | b'\r') => match inside {
+                Some(opening) => return Err(RdataError::new(opening, "a quoted string is not closed")),
+                None => return Ok(at),
+            },
+            Some(b'\\') => match text.as_bytes().get(at + 1) {
+                None | Some(b'\n' | b'\r') => return Err(RdataError::new(at, "the text ends in a lone `\\`")),
+                Some(_) => at += 2,
+            },
+            Some(b'"') => {
+                inside = if inside.is_some() { None } else { Some(at) };
+                at += 1;
+            }
+            Some(b' ' | b'\t' | b'(' | b')' | b';') if inside.is_none() => return Ok(at),
+            Some(_) => at += 1,
+        }
+    }
 }
 
 impl<'t> Token<'t> {
@@ -95,10 +113,12 @@ impl<'t> Token<'t> {
     }
 
     /// The token as a message quotes it: not without end.
-    pub(super) fn shown(&self) -> String {
-        match self.raw.char_indices().nth(60) {
-            Some((cut, _)) => format!("`{}...`", self.raw.get(..cut).unwrap_or_default()),
-            None => format!("`{}`", self.raw),
+    pub fn shown(&self) -> String {
+        let line = self.raw.lines().next().unwrap_or_default();
+        match line.char_indices().nth(60) {
+            Some((cut, _)) => format!("`{}...`", line.get(..cut).unwrap_or_default()),
+            None if line.len() < self.raw.len() => format!("`{line}...`"),
+            None => format!("`{line}`"),
         }
     }
 
@@ -112,7 +132,7 @@ impl<'t> Token<'t> {
     }
 
     /// Its octets, with `\X` and `\DDD` undone (RFC 1035 5.1); other characters are taken as UTF-8.
-    pub(super) fn octets(&self) -> Result<Vec<u8>, RdataError> {
+    pub fn octets(&self) -> Result<Vec<u8>, RdataError> {
         let fault = |at: usize, message: &str| RdataError::new(self.offset + at, message);
         let mut octets = Vec::with_capacity(self.raw.len());
         let mut rest = self.raw.bytes().enumerate();

@@ -19,6 +19,33 @@ pub(super) fn number(text: &str, max: u64) -> Option<u64> {
         .filter(|number| *number <= max)
 }
 
+/// A time as master files have it: seconds, or numbers with the units `w`, `d`, `h`, `m` and `s` in either case, as in `1h30m`.
+pub(super) fn seconds(text: &str) -> Option<u64> {
+    if let Some(plain) = number(text, u32::MAX.into()) {
+        return Some(plain);
+    }
+    let mut sum = 0_u64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (count, unit) = (
+            number(rest.get(..digits)?, u32::MAX.into())?,
+            *rest.as_bytes().get(digits)?,
+        );
+        let unit = match unit.to_ascii_lowercase() {
+            b'w' => 7 * 86_400,
+            b'd' => 86_400,
+            b'h' => 3_600,
+            b'm' => 60,
+            b's' => 1,
+            _ => return None,
+        };
+        sum = sum.checked_add(count.checked_mul(unit)?)?;
+        rest = rest.get(digits + 1..)?;
+    }
+    (!text.is_empty() && sum <= u32::MAX.into()).then_some(sum)
+}
+
 /// An address, or what is wrong with it; what the other family's record is called is said if that is the fault.
 pub(super) fn address<T: FromStr + Into<IpAddr>>(token: &Token<'_>, rtype: RecordType) -> Result<T, RdataError> {
     token.raw.parse().map_err(|_| {

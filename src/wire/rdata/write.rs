@@ -37,7 +37,7 @@ pub(super) fn cut<'a>(form: &Form, rdata: &'a [u8]) -> Option<Vec<Piece<'a>>> {
         match field {
             Field::U8 | Field::Code8(_) => drop(wire.take(1)?),
             Field::U16 | Field::Code16(_) => drop(wire.take(2)?),
-            Field::U32 => drop(wire.take(4)?),
+            Field::U32 | Field::Seconds => drop(wire.take(4)?),
             Field::Name => {
                 let before = octets
                     .get(..octets.len() - wire.rest.len())
@@ -102,7 +102,7 @@ fn write_field(field: Field, wire: &mut Wire<'_>, words: &mut Vec<String>) -> Op
     let word = match field {
         Field::U8 | Field::Code8(_) => wire.u8()?.to_string(),
         Field::U16 | Field::Code16(_) => wire.u16()?.to_string(),
-        Field::U32 => wire.u32()?.to_string(),
+        Field::U32 | Field::Seconds => wire.u32()?.to_string(),
         Field::Type => RecordType(wire.u16()?).to_string(),
         Field::Time => time(wire.u32()?),
         Field::Name => wire.name()?.to_string(),
