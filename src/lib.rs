@@ -25,8 +25,9 @@ pub mod answer;
 // Below this line: clocks, files, sockets and chance.
 
 pub mod config;
-pub mod load;
 pub mod probe;
+
+pub mod load;
 
 pub mod server;
 

@@ -16,18 +16,26 @@ use tokio::time::{Instant, sleep_until};
 
 use super::publisher::Publisher;
 use super::results::Results;
-use crate::health::probe::{Kind, Verify};
+use crate::health::probe::{Kind, Probe, Verify};
 use crate::health::tracker::{Outcome, Tracker};
 use crate::health::{Verdict, Verdicts};
 use crate::image::Serving;
 use crate::policy::targets::{TargetKey, Targets};
 use crate::probe::{self, Certificates};
+use crate::server::syscall::raise_descriptor_limit;
 
 /// Changes of verdicts that come so close together are published as one.
 const COALESCE: Duration = Duration::from_millis(3);
 
-/// The most probes that run at a time: as many descriptors as any system gives without asking.
-const IN_FLIGHT_MAX: usize = 512;
+/// The most probes that run at a time, however many descriptors there are: a bound on memory, at 24 KiB for one that
+/// hangs after its request over HTTP.
+const IN_FLIGHT_MAX: usize = 4_096;
+
+/// The fewest, however few there are.
+const IN_FLIGHT_MIN: usize = 64;
+
+/// Descriptors that are left to others: 768 connections of queries, 64 of the control API, and 192 for listeners and files.
+const DESCRIPTORS_LEFT: u64 = 768 + 64 + 192;
 
 /// How a target is probed: a future that ends with the result, within the probe's time limit.
 pub type Run = dyn Fn(Arc<TargetKey>, Arc<Certificates>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync;
@@ -36,6 +44,7 @@ pub type Run = dyn Fn(Arc<TargetKey>, Arc<Certificates>) -> Pin<Box<dyn Future<O
 #[derive(Debug, Clone)]
 pub struct Prober {
     commands: mpsc::UnboundedSender<Command>,
+    in_flight_max: usize,
 }
 
 /// What the task is asked for.
@@ -99,19 +108,29 @@ impl Prober {
             |key: Arc<TargetKey>, certificates: Arc<Certificates>| -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
                 Box::pin(async move { probe::run(&key.probe, key.address, &certificates).await })
             };
-        Self::start_with(publisher, IN_FLIGHT_MAX, Arc::new(run))
+        let descriptors = raise_descriptor_limit().unwrap_or_else(|error| {
+            tracing::warn!("the limit of descriptors is not known: {error}");
+            0
+        });
+        Self::start_with(publisher, in_flight_max(descriptors), Arc::new(run))
     }
 
     /// The same with a way to probe, of which so many run at a time. All its time is tokio's: a test can move it by hand.
     pub fn start_with(publisher: Arc<Publisher>, in_flight_max: usize, run: Arc<Run>) -> Self {
         let (commands, received) = mpsc::unbounded_channel();
         tokio::spawn(Task::new(publisher, in_flight_max, run).run(received));
-        Self { commands }
+        Self {
+            commands,
+            in_flight_max,
+        }
     }
 
     /// Hands a load in. What is to be waited for ends when it is served, or with an error if the task is gone.
     pub fn serve(&self, serving: Serving, targets: Targets, warmup: Duration) -> oneshot::Receiver<()> {
         let (served, wait) = oneshot::channel();
+        if let Some(fault) = too_many(&targets, self.in_flight_max) {
+            tracing::warn!("{fault}");
+        }
         let ways = targets.list.iter().filter_map(|(key, _)| match &key.probe.kind {
             Kind::Http(http) => http.tls.as_ref(),
             Kind::Tcp => None,
@@ -453,6 +472,29 @@ impl Task {
     }
 }
 
+/// How many probes may run at a time where the process may have so many descriptors.
+fn in_flight_max(descriptors: u64) -> usize {
+    let left = usize::try_from(descriptors.saturating_sub(DESCRIPTORS_LEFT)).unwrap_or(usize::MAX);
+    left.clamp(IN_FLIGHT_MIN, IN_FLIGHT_MAX)
+}
+
+/// What is told if more probes may hang at once, when all backends do, than may run.
+fn too_many(targets: &Targets, in_flight_max: usize) -> Option<String> {
+    let share = |probe: &Probe| probe.timeout.as_secs_f64() / probe.interval.as_secs_f64();
+    let hanging = targets
+        .list
+        .iter()
+        .map(|(key, _)| share(&key.probe))
+        .sum::<f64>()
+        .ceil() as usize;
+    let told = || {
+        format!(
+            "{hanging} probes may hang at once, {in_flight_max} may run: then failures are seen late (docs/health.md)"
+        )
+    };
+    (hanging > in_flight_max).then(told)
+}
+
 /// The first moment after another one that is a whole number of intervals from a base.
 fn in_phase(base: Instant, after: Instant, interval: Duration) -> Instant {
     let passed = after.saturating_duration_since(base).as_nanos();
@@ -463,6 +505,37 @@ fn in_phase(base: Instant, after: Instant, interval: Duration) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn probes_run_in_what_descriptors_are_left() {
+        assert_eq!(in_flight_max(0), 64);
+        assert_eq!(in_flight_max(1_024), 64);
+        assert_eq!(in_flight_max(2_048), 1_024);
+        assert_eq!(in_flight_max(u64::MAX), 4_096);
+    }
+
+    #[test]
+    fn more_probes_than_may_run_are_told() {
+        let second = Duration::from_secs(1);
+        let target = |last: u8| {
+            let probe = Probe {
+                kind: Kind::Tcp,
+                port: 80,
+                interval: 10 * second,
+                timeout: 2 * second,
+                rise: 1,
+                fall: 1,
+            };
+            let address = [192, 0, 2, last].into();
+            (TargetKey { probe, address }, Vec::new())
+        };
+        let mut targets = Targets::default();
+        targets.list = (1..=10).map(target).collect();
+        assert_eq!(too_many(&targets, 2), None);
+        targets.list.push(target(11));
+        let told = too_many(&targets, 2).unwrap();
+        assert!(told.starts_with("3 probes may hang at once, 2 may run"), "{told}");
+    }
 
     #[test]
     fn phases_are_kept() {

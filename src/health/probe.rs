@@ -3,8 +3,13 @@
 //! Definitions are normal: two that ask the same are equal, whatever the order in which they are written. Probes of equal
 //! definitions on one address run once.
 
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use regex::Regex;
 
 use crate::spec::probes::{INTERVAL_DEFAULT, KindSpec, ProbeSpec};
 
@@ -68,7 +73,55 @@ pub enum Body {
     /// This text.
     Contains(String),
     /// A match of this regular expression.
-    Matches(String),
+    Matches(Expression),
+}
+
+/// A regular expression, compiled once. Those that are written alike are equal.
+#[derive(Debug, Clone)]
+pub struct Expression {
+    text: String,
+    /// Shared by all copies, and so is the memory that it works in.
+    compiled: Arc<Regex>,
+}
+
+impl Expression {
+    /// The expression that was written, if it is one.
+    pub fn new(text: &str) -> Option<Self> {
+        let compiled = Arc::new(Regex::new(text).ok()?);
+        let text = text.to_owned();
+        Some(Self { text, compiled })
+    }
+
+    /// Whether it matches somewhere in a text.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.compiled.is_match(text)
+    }
+}
+
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Expression {}
+
+impl PartialOrd for Expression {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Expression {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl Hash for Expression {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
 }
 
 /// How a certificate is checked.
@@ -83,18 +136,18 @@ pub enum Verify {
 }
 
 impl Probe {
-    /// The probe that was written, with the defaults. `None` if its kind, or the port that it needs, could not be read.
+    /// The probe that was written, with the defaults. `None` if its kind, the port that it needs, or its regular expression could not be read.
     pub fn new(spec: &ProbeSpec) -> Option<Self> {
         let (kind, port) = match spec.kind? {
             KindSpec::Tcp => (Kind::Tcp, spec.port?),
-            KindSpec::Http => (Kind::Http(Http::new(spec, None)), spec.port.unwrap_or(80)),
+            KindSpec::Http => (Kind::Http(Http::new(spec, None)?), spec.port.unwrap_or(80)),
             KindSpec::Https => {
                 let verify = match (&spec.ca, spec.verify) {
                     (_, Some(false)) => Verify::No,
-                    (Some(file), _) => Verify::File(file.into()),
+                    (Some(file), _) => Verify::File(file.value.as_str().into()),
                     (None, _) => Verify::System,
                 };
-                (Kind::Http(Http::new(spec, Some(verify))), spec.port.unwrap_or(443))
+                (Kind::Http(Http::new(spec, Some(verify))?), spec.port.unwrap_or(443))
             }
         };
         let interval = spec
@@ -138,14 +191,18 @@ impl Kind {
 }
 
 impl Http {
-    fn new(spec: &ProbeSpec, tls: Option<Verify>) -> Self {
+    fn new(spec: &ProbeSpec, tls: Option<Verify>) -> Option<Self> {
         let mut headers: Vec<_> = spec
             .headers
             .iter()
             .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
             .collect();
         headers.sort();
-        Self {
+        let body = match spec.body.as_deref() {
+            Some(text) => Some(Body::new(text)?),
+            None => None,
+        };
+        Some(Self {
             path: spec.path.clone().unwrap_or_else(|| "/".to_owned()),
             host: spec.host.as_ref().map(|host| host.to_ascii_lowercase()),
             method: spec.method.clone().unwrap_or_else(|| "GET".to_owned()),
@@ -155,18 +212,18 @@ impl Http {
             } else {
                 merged(&spec.status)
             },
-            body: spec.body.as_deref().map(Body::new),
+            body,
             tls,
-        }
+        })
     }
 }
 
 impl Body {
     /// A regular expression stands between slashes.
-    fn new(text: &str) -> Self {
+    fn new(text: &str) -> Option<Self> {
         match text.strip_prefix('/').and_then(|text| text.strip_suffix('/')) {
-            Some(expression) => Body::Matches(expression.to_owned()),
-            None => Body::Contains(text.to_owned()),
+            Some(expression) => Expression::new(expression).map(Body::Matches),
+            None => Some(Body::Contains(text.to_owned())),
         }
     }
 }
@@ -188,6 +245,15 @@ fn merged(ranges: &[(u16, u16)]) -> Vec<(u16, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn expressions_are_what_is_written() {
+        let [one, same, other] = ["ok+", "ok+", "ok{1,}"].map(|text| Expression::new(text).unwrap());
+        assert_eq!(one, same);
+        assert!(one != other && one.cmp(&same).is_eq() && one > Expression::new("a").unwrap());
+        assert!(one.is_match("it is okk") && !one.is_match("o"));
+        assert!(Expression::new("ok(").is_none());
+    }
 
     #[test]
     fn what_asks_the_same_is_equal() {

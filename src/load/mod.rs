@@ -19,6 +19,7 @@ use crate::policy::check;
 use crate::policy::model::Steering;
 use crate::policy::names::Scope;
 use crate::policy::questions::Questions;
+use crate::probe::roots_of;
 use crate::spec::file::{Origin, ZoneSpec};
 use crate::wire::name::Name;
 use crate::zone;
@@ -99,6 +100,9 @@ pub fn load_again(config: Option<&Path>, before: Option<&Locations>) -> Loaded {
         });
     }
 
+    scopes
+        .iter_mut()
+        .for_each(|scope| read_certificates(scope, &config.folder));
     let checked = check::check(&mut scopes);
     let mut loaded = Loaded {
         settings: config.settings,
@@ -153,6 +157,22 @@ pub fn load_again(config: Option<&Path>, before: Option<&Locations>) -> Loaded {
         .faults
         .extend(files.into_iter().flat_map(|file| file.faults.into_sorted()));
     loaded
+}
+
+/// Tells the certificates of probes that cannot be read: such a probe would never pass. They are read again when the load is served.
+fn read_certificates(scope: &mut Scope<'_>, folder: &Path) {
+    for probe in &scope.spec.probes {
+        let Some(written) = &probe.content.ca else { continue };
+        // That it has no meaning then is told elsewhere.
+        if probe.content.verify == Some(false) {
+            continue;
+        }
+        let path = folder.join(&written.value);
+        if let Err(fault) = roots_of(&path) {
+            let message = format!("the certificates {}: {fault}", path.display());
+            scope.faults.error(&written.span, message);
+        }
+    }
 }
 
 /// The settings, and every fault of windrose.toml by itself. Nothing else is read.

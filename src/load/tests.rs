@@ -481,14 +481,20 @@ fn a_default_database_that_was_read_is_missed() {
 fn certificates_of_probes_count_from_the_folder_of_the_settings() {
     let probe = |ca: &str| format!("kind = \"https\"\nca = \"{ca}\"\n");
     let settings = format!("[probes.shared]\n{}", probe("pki/ca.pem"));
+    let [folder, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let far = other.path().join("ca.pem");
     let zone = format!(
         "{NS}[probes.own]\n{}[probes.far]\n{}",
         probe("own.pem"),
-        probe("/etc/ca.pem")
+        probe(&far.display().to_string())
     );
-    let folder = tempfile::tempdir().unwrap();
     let at = |path: &str| folder.path().join(path);
     fs::create_dir(at("zones")).unwrap();
+    fs::create_dir(at("pki")).unwrap();
+    let certificate = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem();
+    for path in [at("pki/ca.pem"), at("own.pem"), far.clone()] {
+        fs::write(path, &certificate).unwrap();
+    }
     fs::write(at("windrose.toml"), settings).unwrap();
     fs::write(at("zones/example.com.toml"), zone).unwrap();
     let loaded = load(Some(&at("windrose.toml")));
@@ -501,5 +507,5 @@ fn certificates_of_probes_count_from_the_folder_of_the_settings() {
     };
     assert_eq!(file("shared"), at("pki/ca.pem"));
     assert_eq!(file("example.com/own"), at("own.pem"));
-    assert_eq!(file("example.com/far"), Path::new("/etc/ca.pem"));
+    assert_eq!(file("example.com/far"), far);
 }

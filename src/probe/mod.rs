@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::health::probe::{Kind, Probe};
 use crate::health::tracker::Outcome;
-pub use tls::Certificates;
+pub use tls::{Certificates, roots_of};
 
 /// Probes an address.
 pub async fn run(probe: &Probe, address: IpAddr, certificates: &Certificates) -> Outcome {

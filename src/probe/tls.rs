@@ -1,6 +1,8 @@
 //! TLS for probes: the certificate is checked against the system's roots, against those of a file, or not at all.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -83,7 +85,7 @@ fn config(verify: &Verify) -> Result<ClientConfig, String> {
                 .with_no_client_auth());
         }
         Verify::System => system()?,
-        Verify::File(path) => file(path)?,
+        Verify::File(path) => roots_of(path).map_err(|fault| format!("{}: {fault}", path.display()))?,
     };
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
@@ -97,15 +99,22 @@ fn system() -> Result<RootCertStore, String> {
     }
 }
 
-fn file(path: &Path) -> Result<RootCertStore, String> {
-    let fault = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+/// The certificates of a file, to check others against.
+pub fn roots_of(path: &Path) -> Result<RootCertStore, String> {
+    let unread = |error: io::Error| format!("cannot be read: {error}");
+    // A pipe would be waited for, and a device read without end.
+    if !fs::metadata(path).map_err(unread)?.is_file() {
+        return Err("it is no regular file".to_owned());
+    }
+    let octets = fs::read(path).map_err(unread)?;
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fault(&error))? {
-        let certificate = certificate.map_err(|error| fault(&error))?;
-        roots.add(certificate).map_err(|error| fault(&error))?;
+    for certificate in CertificateDer::pem_slice_iter(&octets) {
+        let certificate = certificate.map_err(|_| "it is not in PEM form".to_owned())?;
+        let faulty = |_| "a certificate in it cannot be read".to_owned();
+        roots.add(certificate).map_err(faulty)?;
     }
     match roots.is_empty() {
-        true => Err(fault(&"no certificate is in it")),
+        true => Err("no certificate is in it".to_owned()),
         false => Ok(roots),
     }
 }

@@ -47,6 +47,25 @@ pub fn give_back_freed_memory() {
     }
 }
 
+/// Raises the number of descriptors that the process may have as far as the system lets it, and says what it is then.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointer leads to a structure that outlives the call, which only writes to it.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let raised = libc::rlimit {
+        rlim_cur: limit.rlim_max,
+        ..limit
+    };
+    // SAFETY: the pointer leads to a structure that outlives the call, which only reads it.
+    let is_raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0;
+    Ok(if is_raised { raised.rlim_cur } else { limit.rlim_cur })
+}
+
 /// A control message's buffer, aligned as the kernel wants it.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]

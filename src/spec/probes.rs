@@ -31,7 +31,7 @@ pub struct ProbeSpec {
     /// Whether the certificate is checked.
     pub verify: Option<bool>,
     /// A file of certificates to check it against.
-    pub ca: Option<String>,
+    pub ca: Option<At<String>>,
     /// From start to start.
     pub interval: Option<At<Duration>>,
     /// For the whole probe.
@@ -139,7 +139,7 @@ fn key(entry: &Entry<'_>, probe: &mut ProbeSpec, faults: &mut Faults) {
         "headers" => probe.headers = headers(value, faults),
         "expect" => expect(value, probe, faults),
         "verify" => probe.verify = value.boolean(faults),
-        "ca" => probe.ca = value.string(faults).map(|path| path.value),
+        "ca" => probe.ca = value.string(faults),
         "interval" => probe.interval = duration(value, faults),
         "timeout" => probe.timeout = duration(value, faults),
         "rise" => probe.rise = value.integer("a number of probes", 1..=STREAK_MAX, faults),

@@ -16,6 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("image", &["wire", "health", "zone", "policy"]),
     ("answer", &["wire", "geo", "health", "zone", "policy", "image"]),
     ("config", &["diagnostic", "wire", "spec"]),
+    ("probe", &["health"]),
     (
         "load",
         &[
@@ -27,9 +28,9 @@ const LAYERS: &[(&str, &[&str])] = &[
             "zone",
             "policy",
             "config",
+            "probe",
         ],
     ),
-    ("probe", &["health"]),
     ("server", &["wire", "policy", "image", "answer", "config"]),
     (
         "control",

@@ -15,7 +15,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use windrose::health::probe::{Body, Http, Kind, Probe, Verify};
+use windrose::health::probe::{Body, Expression, Http, Kind, Probe, Verify};
 use windrose::probe::{self, Certificates};
 
 use crate::daemon::DEADLINE;
@@ -158,7 +158,7 @@ fn contains(text: &str) -> Option<Body> {
 }
 
 fn matches(expression: &str) -> Option<Body> {
-    Some(Body::Matches(expression.to_owned()))
+    Expression::new(expression).map(Body::Matches)
 }
 
 #[test]

@@ -229,6 +229,11 @@ fn other_reading(rtype: RecordType, text: &str) -> Option<Vec<u8>> {
             | T::RP
             | T::IPSECKEY
     );
+    // It does not know these by name, which stand in lists of types.
+    let unknown = [("NSAP-PTR", "TYPE23"), ("HHIT", "TYPE67"), ("BRID", "TYPE68")];
+    let text = unknown
+        .iter()
+        .fold(text.to_owned(), |text, (name, number)| text.replace(name, number));
     let line = format!("@ 0 IN {rtype} {text}\n");
     let mut zone = Zonefile::from(line.as_str());
     zone.set_origin("example.".parse::<OtherName<_>>().ok()?);
