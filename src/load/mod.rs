@@ -1,7 +1,7 @@
 //! From windrose.toml and the zones folder to checked models, with every fault of every file.
 //!
-//! This is the only reader of files; what they say is checked by the modules below, all files together, since what
-//! windrose.toml defines is known in every zone.
+//! This is the only reader of files, but for the certificates that `probe` reads; what they say is checked by the modules below, all files
+//! together, since what windrose.toml defines is known in every zone.
 
 mod files;
 pub mod geo;
