@@ -42,8 +42,20 @@ pub struct Settings {
 /// What carries queries to `answer()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// Our own sockets.
+    /// Our own sockets, on Linux.
     Native,
+    /// Those of hickory-server, on any system.
+    Portable,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        if cfg!(target_os = "linux") {
+            Engine::Native
+        } else {
+            Engine::Portable
+        }
+    }
 }
 
 /// Location databases, each list in order of preference.
@@ -101,7 +113,11 @@ impl Settings {
             listen_is_default: spec.listen.is_none(),
             listen: spec.listen.clone().unwrap_or(default.listen),
             workers: spec.workers.map_or(default.workers, |workers| workers as usize),
-            engine: Engine::Native,
+            engine: match spec.portable {
+                Some(true) => Engine::Portable,
+                Some(false) => Engine::Native,
+                None => default.engine,
+            },
             zones: spec
                 .zones
                 .as_ref()
@@ -140,7 +156,7 @@ impl Default for Settings {
             ],
             listen_is_default: true,
             workers: 0,
-            engine: Engine::Native,
+            engine: Engine::default(),
             zones: "zones".into(),
             client_subnet: true,
             nsid: String::new(),

@@ -31,6 +31,8 @@ const NOTHING_USABLE: (u16, &str) = (0, "no usable backend");
 pub struct ResponseBuffer {
     octets: Box<[u8]>,
     length: usize,
+    /// What a response is cut to.
+    limit: usize,
     /// The places of backends handed out, while they are.
     pub(super) places: Box<[u16]>,
 }
@@ -38,11 +40,19 @@ pub struct ResponseBuffer {
 impl ResponseBuffer {
     /// An empty one. At least 512 octets, at most 65,535.
     pub fn with_capacity(capacity: usize) -> Self {
+        let capacity = capacity.clamp(512, 65_535);
         Self {
-            octets: vec![0; capacity.clamp(512, 65_535)].into(),
+            octets: vec![0; capacity].into(),
             length: 0,
+            limit: capacity,
             places: vec![0; MEMBERS_MAX].into(),
         }
+    }
+
+    /// From now on responses are cut to so many octets, and at most to the capacity: for whoever sends more than is written here. What
+    /// is never cut may be longer: the header, the question and the OPT record.
+    pub fn limit(&mut self, octets: usize) {
+        self.limit = octets.min(self.octets.len());
     }
 
     /// The response written last.
@@ -137,7 +147,7 @@ fn room(query: Query<'_>, response: &ResponseBuffer, plan: &Plan<'_>) -> usize {
         (Transport::Udp, Some(edns)) => usize::from(edns.udp_size.clamp(UDP_SIZE_PLAIN, UDP_SIZE)),
     };
     let opt = reply(query, plan).map_or(0, |reply| reply.length());
-    most.min(response.octets.len())
+    most.min(response.limit)
         .saturating_sub(query.parsed.question_end() + opt)
 }
 

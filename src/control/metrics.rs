@@ -41,8 +41,8 @@ pub struct Sources {
     pub publisher: Arc<Publisher>,
     /// Queries.
     pub threads: Arc<Threads>,
-    /// Connections.
-    pub admission: Arc<Admission>,
+    /// Connections, if the engine counts them.
+    pub admission: Option<Arc<Admission>>,
     /// Reloads.
     pub reloader: Arc<Reloader>,
     /// When the daemon was started.
@@ -64,7 +64,9 @@ impl Sources {
             &mut out,
             transports.map(|(word, transport)| (word, self.threads.totals(transport))),
         );
-        connections(&mut out, self.admission.counts());
+        if let Some(admission) = &self.admission {
+            connections(&mut out, admission.counts());
+        }
         self.decisions(&mut out);
         pools(&mut out, snapshot);
         targets(&mut out, snapshot);

@@ -3,8 +3,10 @@
 //! Whatever carries a query (a datagram, a stream) reads what is served through one [`Shared`] pointer, and never writes it.
 
 pub mod counters;
+pub mod engine;
 pub mod limit;
 pub mod listen;
+pub mod portable;
 pub mod stream;
 pub mod syscall;
 pub mod udp;

@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use arc_swap::Cache;
+use tokio::task::spawn_blocking;
 use tracing::{error, warn};
 
 use super::Shared;
@@ -32,26 +33,34 @@ const LAST_CALL: Duration = Duration::from_millis(500);
 /// How long to wait after an error of the socket that no query caused, so that the thread never spins.
 const AFTER_ERROR: Duration = Duration::from_millis(10);
 
-/// Answers on every socket until `stop` is true and what has arrived is answered.
-pub fn spawn(
-    sockets: Vec<UdpSocket>,
-    serving: &Shared,
-    threads: &Arc<Threads>,
-    stop: &Arc<AtomicBool>,
-) -> io::Result<Vec<JoinHandle<()>>> {
-    sockets
-        .into_iter()
-        .enumerate()
-        .map(|(worker, socket)| {
+/// Every thread of datagrams.
+#[derive(Debug, Default)]
+pub struct Datagrams {
+    threads: Vec<JoinHandle<()>>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Datagrams {
+    /// Answers on each of these sockets until [`Self::stop`].
+    pub fn listen(&mut self, sockets: Vec<UdpSocket>, serving: &Shared, threads: &Arc<Threads>) -> io::Result<()> {
+        for (worker, socket) in sockets.into_iter().enumerate() {
             socket.set_read_timeout(Some(PATIENCE))?;
             let worker_state = Worker::new(&socket, threads.take(Transport::Udp))?;
-            let (serving, stop) = (serving.clone(), stop.clone());
-            let name = format!("udp-{worker}");
-            thread::Builder::new()
-                .name(name)
-                .spawn(move || worker_state.run(&socket, serving, &stop))
-        })
-        .collect()
+            let (serving, stop) = (serving.clone(), self.stopping.clone());
+            let thread = thread::Builder::new()
+                .name(format!("udp-{worker}"))
+                .spawn(move || worker_state.run(&socket, serving, &stop))?;
+            self.threads.push(thread);
+        }
+        Ok(())
+    }
+
+    /// Answers what has arrived and ends.
+    pub async fn stop(self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let joined = spawn_blocking(|| self.threads.into_iter().for_each(|thread| drop(thread.join())));
+        let _ = joined.await;
+    }
 }
 
 struct Worker {

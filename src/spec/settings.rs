@@ -26,6 +26,8 @@ pub struct SettingsSpec {
     pub listen: Option<Vec<SocketAddr>>,
     /// `[server] workers`.
     pub workers: Option<u32>,
+    /// Whether `[server] engine` is "portable".
+    pub portable: Option<bool>,
     /// `[server] zones`.
     pub zones: Option<At<String>>,
     /// Whether a fault may hide what `zones` is.
@@ -136,7 +138,7 @@ fn server(entry: &Entry<'_>, spec: &mut SettingsSpec, faults: &mut Faults) {
     match entry.key {
         "listen" => spec.listen = Some(listen(value, faults)),
         "workers" => spec.workers = value.integer("a number of threads", 0..=WORKERS_MAX, faults),
-        "engine" => engine(value, faults),
+        "engine" => spec.portable = engine(value, faults),
         "zones" => {
             spec.zones = path(value, faults);
             spec.hides_zones |= spec.zones.is_none();
@@ -180,16 +182,16 @@ fn socket_address(written: &At<String>, faults: &mut Faults) -> Option<SocketAdd
     address
 }
 
-fn engine(value: Value<'_>, faults: &mut Faults) {
-    if value.as_str() == Some("portable") {
+fn engine(value: Value<'_>, faults: &mut Faults) -> Option<bool> {
+    let portable = value.word(&[("native", false), ("portable", true)], faults)?;
+    if !portable && cfg!(not(target_os = "linux")) {
         faults.error_hint(
             &value.span(),
-            "the portable engine is not in this version",
-            "this version has only \"native\"".to_owned(),
+            "the native engine needs Linux",
+            "\"portable\" is what this system has, and the default here".to_owned(),
         );
-    } else {
-        value.word(&[("native", ())], faults);
     }
+    Some(portable)
 }
 
 fn path(value: Value<'_>, faults: &mut Faults) -> Option<At<String>> {

@@ -39,6 +39,7 @@ use crate::allocation;
 use crate::atlases::octets_of;
 use crate::daemon::Daemon;
 use crate::expect::{Expect, Kind};
+use crate::portable::{self, Engine, Got};
 use crate::query::Query;
 
 /// In-process runs of a query whose answer must not change.
@@ -80,6 +81,11 @@ fn answer_cases_in_process() {
 #[test]
 fn answer_cases_through_the_daemon() {
     run(Case::run_through_the_daemon);
+}
+
+#[test]
+fn answer_cases_through_the_portable_engine() {
+    run(Case::run_through_the_portable_engine);
 }
 
 /// Runs every case, on every core, and reports all that fail.
@@ -237,6 +243,31 @@ impl Case {
         faults
     }
 
+    /// The same through hickory-server's request handler.
+    fn run_through_the_portable_engine(&self) -> Vec<String> {
+        let folder = self.lay_out();
+        let (image, steering) = match self.compile(folder.path()) {
+            Ok(compiled) => compiled,
+            Err(fault) => return vec![format!("{}: {fault}", self.name())],
+        };
+        let mut faults = Vec::new();
+        for ask in &self.asks {
+            let serving = Serving::new(image.clone(), &verdicts(&steering, &ask.down));
+            let engine = Engine::new(Serving::new(image.clone(), &verdicts(&steering, &ask.down)));
+            for transport in [Transport::Udp, Transport::Tcp] {
+                if ask.runs_over(transport)
+                    && let Err(fault) = ask.check_portable(&engine, &serving, transport)
+                {
+                    faults.push(format!(
+                        "{} ({transport:?}, through the portable engine): {fault}",
+                        ask.title
+                    ));
+                }
+            }
+        }
+        faults
+    }
+
     /// Asks a daemon of its own, once over each transport.
     fn run_through_the_daemon(&self) -> Vec<String> {
         let files: Vec<(&str, &str)> = self
@@ -340,6 +371,48 @@ impl Ask {
                 Outcome::Answered(_) => Some(response.as_slice()),
             };
             seen[self.judge(got, transport)?] += 1;
+        }
+        match chances {
+            Some((Kind::OneOf, _)) if seen.contains(&0) => Err(format!("not every alternative turns up: {seen:?}")),
+            Some((Kind::AlwaysOneOf, _)) if seen.iter().filter(|count| **count > 0).count() > 1 => {
+                Err(format!("it is not always the same: {seen:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs it through the portable engine as often as chance needs to reach every alternative. What is the same every time must be what
+    /// `answer()` says.
+    fn check_portable(&self, engine: &Engine, serving: &Serving, transport: Transport) -> Result<(), String> {
+        let chances = self.expect.chances();
+        let draws = if chances.is_some() { CHANCE_DRAWS } else { 1 };
+        let mut seen = vec![0_u32; chances.map_or(1, |(_, alternatives)| alternatives)];
+        for _ in 0..draws {
+            let source = self.query.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            let got = match engine.ask(&self.query.octets, source, transport) {
+                Got::Hickory => return portable::left_to_hickory(&self.title, self.expect.rcode()),
+                Got::Nothing => None,
+                Got::Octets(octets) => Some(octets),
+            };
+            let judged = self.judge(got.as_deref(), transport);
+            if let Some(octets) = got.as_deref()
+                && transport == Transport::Udp
+                && portable::is_longer(&self.title)
+            {
+                return portable::is_cut_well(&self.title, octets, self.query.room, judged.is_ok());
+            }
+            seen[judged?] += 1;
+            let mut native = ResponseBuffer::with_capacity(65_535);
+            let request = Request {
+                bytes: &self.query.octets,
+                source,
+                transport,
+                random: 0,
+            };
+            if let Some(octets) = got.filter(|_| self.expect.is_fixed()) {
+                answer(&request, serving, &mut native);
+                portable::same(native.as_slice(), &octets)?;
+            }
         }
         match chances {
             Some((Kind::OneOf, _)) if seen.contains(&0) => Err(format!("not every alternative turns up: {seen:?}")),

@@ -110,6 +110,22 @@ impl Expect {
         }
     }
 
+    /// The response code, unless it is dropped.
+    pub(crate) fn rcode(&self) -> Option<&str> {
+        match self {
+            Expect::Dropped => None,
+            Expect::Response(response) => response.status.split(' ').next(),
+        }
+    }
+
+    /// Whether it is the same every time, to the last record.
+    pub(crate) fn is_fixed(&self) -> bool {
+        match self {
+            Expect::Dropped => true,
+            Expect::Response(response) => response.sections.iter().all(|section| section.kind == Kind::Fixed),
+        }
+    }
+
     /// How many alternatives chance decides between, if it does.
     pub(crate) fn chances(&self) -> Option<(Kind, usize)> {
         let Expect::Response(response) = self else { return None };
