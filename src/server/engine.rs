@@ -3,18 +3,24 @@
 use std::io;
 use std::sync::Arc;
 
+use super::Shared;
 use super::counters::Threads;
-use super::limit::{Admission, Limits};
+use super::limit::Admission;
+#[cfg(target_os = "linux")]
+use super::limit::Limits;
 use super::listen::{self, Bound};
 use super::portable::{Portable, Sockets};
+#[cfg(target_os = "linux")]
 use super::stream::Streams;
-use super::{Shared, udp};
+#[cfg(target_os = "linux")]
+use super::udp;
 use crate::config::{Engine, Settings};
 
 /// An engine at work.
 #[derive(Debug)]
 pub enum Running {
     /// Threads of datagrams, and streams.
+    #[cfg(target_os = "linux")]
     Native(udp::Datagrams, Streams),
     /// hickory-server's.
     Portable(Sockets),
@@ -35,6 +41,9 @@ impl Running {
     /// Answers on all that is bound.
     pub fn start(settings: &Settings, bound: Vec<Bound>, shared: &Shared, threads: &Arc<Threads>) -> io::Result<Self> {
         match settings.engine {
+            #[cfg(not(target_os = "linux"))]
+            Engine::Native => Err(io::ErrorKind::Unsupported.into()),
+            #[cfg(target_os = "linux")]
             Engine::Native => {
                 let streams = Streams::new(shared.clone(), threads.clone(), Limits::default());
                 let mut datagrams = udp::Datagrams::default();
@@ -56,6 +65,7 @@ impl Running {
     /// Who is connected, if the engine counts that.
     pub fn admission(&self) -> Option<Arc<Admission>> {
         match self {
+            #[cfg(target_os = "linux")]
             Self::Native(_, streams) => Some(streams.admission()),
             Self::Portable(_) | Self::Elsewhere => None,
         }
@@ -64,6 +74,7 @@ impl Running {
     /// Answers what has arrived, as far as the engine does, and ends.
     pub async fn stop(self) {
         match self {
+            #[cfg(target_os = "linux")]
             Self::Native(datagrams, streams) => {
                 tokio::join!(datagrams.stop(), streams.stop());
             }

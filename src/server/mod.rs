@@ -9,6 +9,7 @@ pub mod listen;
 pub mod portable;
 pub mod stream;
 pub mod syscall;
+#[cfg(target_os = "linux")]
 pub mod udp;
 
 use std::sync::Arc;

@@ -1,27 +1,36 @@
-//! Batches of datagrams: recvmmsg, sendmmsg and the address that was asked. Nearly all unsafe code of the crate is here.
+//! Batches of datagrams: recvmmsg, sendmmsg and the address that was asked, which only Linux has. Nearly all unsafe code of the crate is
+//! here.
 //!
 //! A [`Batch`] owns its buffers and the kernel's tables of them. The tables hold pointers into the buffers, so none of them moves or grows
 //! after it is made.
 #![allow(unsafe_code)]
 
 use std::io;
+#[cfg(target_os = "linux")]
 use std::mem::{size_of, zeroed};
+#[cfg(target_os = "linux")]
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+#[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
 
+#[cfg(target_os = "linux")]
 use crate::wire::query::UDP_QUERY_MAX;
 
 /// Datagrams received or sent by one system call.
+#[cfg(target_os = "linux")]
 pub const BATCH: usize = 32;
 
 /// Room for a query, with one octet more than is read so that a longer one shows, and no multiple of 4,096: else the same part of
 /// every buffer would fall into the same few cache sets.
+#[cfg(target_os = "linux")]
 const STRIDE: usize = UDP_QUERY_MAX + 112;
 
 /// Room for the control message that carries the address asked (in6_pktinfo is the larger, 20 octets).
+#[cfg(target_os = "linux")]
 const CONTROL: usize = 64;
 
 /// Buffers for a batch of datagrams.
+#[cfg(target_os = "linux")]
 pub struct Batch {
     queries: Box<[[u8; STRIDE]; BATCH]>,
     sources: Box<[libc::sockaddr_storage; BATCH]>,
@@ -63,18 +72,23 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     };
     // SAFETY: the pointer leads to a structure that outlives the call, which only reads it.
     let is_raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0;
-    Ok(if is_raised { raised.rlim_cur } else { limit.rlim_cur })
+    let limit = if is_raised { raised.rlim_cur } else { limit.rlim_cur };
+    #[allow(clippy::unnecessary_cast, reason = "some systems count in signed numbers")]
+    Ok(limit as u64)
 }
 
 /// A control message's buffer, aligned as the kernel wants it.
+#[cfg(target_os = "linux")]
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 struct Control([u8; CONTROL]);
 
+#[cfg(target_os = "linux")]
 // SAFETY: the pointers in the tables lead to buffers that the batch owns and moves with (boxed, never replaced).
 unsafe impl Send for Batch {}
 
 /// A datagram that was received.
+#[cfg(target_os = "linux")]
 #[derive(Debug, Clone, Copy)]
 pub struct Datagram<'a> {
     /// Its octets; one that was longer than a query may be is cut to one octet more than that.
@@ -85,6 +99,7 @@ pub struct Datagram<'a> {
     pub port: u16,
 }
 
+#[cfg(target_os = "linux")]
 impl Batch {
     /// For a socket; if it is bound to the wildcard address, answers leave from the address that was asked.
     pub fn new(socket: &UdpSocket) -> io::Result<Self> {
@@ -251,6 +266,7 @@ impl Batch {
     }
 }
 
+#[cfg(target_os = "linux")]
 impl Control {
     /// The address stays, the interface is for routing to find: it need not be the one that the query came by. (Link-local
     /// addresses mean nothing without theirs.)
@@ -270,6 +286,7 @@ impl Control {
 }
 
 /// Datagrams leave unfragmented by us and deaf to forged path MTUs (IP_PMTUDISC_OMIT); the address asked is told where it is needed.
+#[cfg(target_os = "linux")]
 fn set_options(socket: &UdpSocket, local: IpAddr, address_asked: bool) -> io::Result<()> {
     let (level, mtu, omit, info) = match local {
         IpAddr::V4(_) => (
@@ -294,6 +311,7 @@ fn set_options(socket: &UdpSocket, local: IpAddr, address_asked: bool) -> io::Re
     }
 }
 
+#[cfg(target_os = "linux")]
 fn set_option(socket: &UdpSocket, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the value is read for the length given.
     let result = unsafe {
