@@ -17,7 +17,7 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// Whether `listen` is the default: then an address of a family that the host lacks is passed over.
     pub listen_is_default: bool,
-    /// UDP threads for each address; 0 is one per core.
+    /// UDP threads for each address, or all threads of the portable engine; 0 is one per core.
     pub workers: usize,
     /// What carries queries to `answer()`.
     pub engine: Engine,

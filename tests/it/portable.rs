@@ -19,6 +19,7 @@ use windrose::server::portable::Portable;
 use crate::control::{self, with_tcp};
 use crate::daemon::{self, Daemon, SETTINGS, framed, query};
 use crate::message;
+use crate::query::Query;
 
 #[path = "../../examples/embed.rs"]
 #[allow(dead_code, reason = "its main() is called by nobody here")]
@@ -179,7 +180,7 @@ const FILE: &str = "zones/gtm.example.com.toml";
 fn zone(address: &str) -> String {
     let long: Vec<String> = (0..40).map(|host| format!("\"198.51.100.{host}\"")).collect();
     format!(
-        "[records]\n\"@\".NS = \"ns1\"\nns1.A = \"192.0.2.1\"\nwww.steer = \"web\"\nmany.A = [{}]\n\
+        "[records]\n\"@\".NS = \"ns1\"\nns1.A = \"192.0.2.1\"\nwww.steer = \"web\"\nmany.A = [{}]\nodd.NAPTR = '1 1 \"!\" \"\" \"\" .'\n\
          [pools.web]\nbackends = [\"{address}\"]\n",
         long.join(", ")
     )
@@ -209,6 +210,16 @@ fn a_daemon_answers_both_ways_reloads_counts_and_stops() {
     let next = stream.receive().unwrap();
     assert!(next.id() == 2 && next.holds([192, 0, 2, 10]));
 
+    // hickory does not take flags of NAPTR that are no letters or digits; said with the question and an OPT record.
+    let odd = Query::parse("odd.gtm.example.com. NAPTR +edns", 4).unwrap();
+    let length = u16::try_from(odd.octets.len()).unwrap();
+    stream.send(&[&length.to_be_bytes()[..], &odd.octets].concat());
+    let failed = message::decode(&stream.receive().unwrap().0).unwrap();
+    assert_eq!(
+        (failed.rcode, failed.question_count, failed.opt.unwrap().udp),
+        (2, 1, 1232)
+    );
+
     // A fault keeps everything, a good file is taken in, on the connection that is open too.
     daemon.write(FILE, "nonsense");
     assert!(daemon.reload().contains("everything stays as it was"));
@@ -224,9 +235,10 @@ fn a_daemon_answers_both_ways_reloads_counts_and_stops() {
     let metrics = control::ask(&daemon, "GET", "/metrics").body;
     for line in [
         "windrose_queries_total{transport=\"udp\"} 5",
-        "windrose_queries_total{transport=\"tcp\"} 3",
+        "windrose_queries_total{transport=\"tcp\"} 4",
         "windrose_responses_total{transport=\"udp\",rcode=\"NOERROR\"} 4",
         "windrose_responses_total{transport=\"udp\",rcode=\"REFUSED\"} 1",
+        "windrose_responses_total{transport=\"tcp\",rcode=\"SERVFAIL\"} 1",
         "windrose_responses_total{transport=\"tcp\",rcode=\"NOERROR\"} 3",
         "windrose_decisions_total{record=\"www.gtm.example.com.\",root=\"gtm.example.com/web\",pool=\"gtm.example.com/web\",family=\"ipv4\"} 5",
     ] {
