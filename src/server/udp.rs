@@ -129,6 +129,10 @@ impl Worker {
             Ok(from_port_zero) => (DropReason::PortZero, from_port_zero),
             Err(_) => (DropReason::Panic, self.one_by_one(serving, random, count)),
         };
+        // Before they are sent: whoever has an answer finds it counted.
+        let counters = self.seat.counters();
+        counters.add(&self.stages.outcomes[..count], dropped.1);
+        counters.dropped(dropped.0, dropped.1);
         let responses = self.stages.outcomes[..count]
             .iter()
             .zip(&self.stages.responses)
@@ -138,9 +142,6 @@ impl Worker {
             socket,
             responses.map(|(index, (_, response))| (index, response.as_slice())),
         );
-        let counters = self.seat.counters();
-        counters.add(&self.stages.outcomes[..count], dropped.1);
-        counters.dropped(dropped.0, dropped.1);
         counters.unsent(answered - sent.min(answered));
     }
 
