@@ -180,7 +180,8 @@ impl Compiler<'_> {
         for (name, id) in known.iter().filter(|(name, _)| name.is_wildcard()) {
             let parent = name.parent().and_then(|parent| known.get(&parent));
             // A cut at a wildcard is no wildcard: nothing is synthesised from it (RFC 4592 4.2 leaves it open).
-            if let Some(parent) = parent.filter(|_| self.names.owner(*id).kind == OwnerKind::Node) {
+            // A DNAME at one is: it redirects only what is below the wildcard's own name.
+            if let Some(parent) = parent.filter(|_| self.names.owner(*id).kind != OwnerKind::Cut) {
                 self.names.owner(*parent).wildcard = *id;
             }
         }
