@@ -8,19 +8,19 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::import::origin;
+use crate::control::explain::parse_name;
 use crate::load::load;
-use crate::policy::model::{Fallback, NodeId, NodeKind, Steering, Target};
+use crate::policy::model::{NodeKind, Steering, Target};
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
 use crate::zone::export;
-use crate::zone::model::{RRset, Steer, SteerTtl};
+use crate::zone::model::{RRset, Steer};
 
 /// What `export` takes.
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
     /// The zone
-    #[arg(value_name = "ZONE", value_parser = origin)]
+    #[arg(value_name = "ZONE", value_parser = parse_name)]
     zone: Name,
 }
 
@@ -46,9 +46,9 @@ fn expand(steering: &Steering, steer: &Steer) -> Vec<(RecordType, RRset)> {
     let Some(root) = steering.by_name.get(&steer.root) else {
         return Vec::new();
     };
-    let ttl = steer.ttl.or(steering.node(*root).root.ttl).unwrap_or(SteerTtl::DEFAULT);
+    let ttl = steering.ttl(steer, *root);
     let (mut ipv4, mut ipv6, mut hosts) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-    for pool in pools(steering, *root) {
+    for pool in steering.pools_of(*root) {
         let NodeKind::Pool(pool) = &steering.node(pool).kind else {
             continue;
         };
@@ -74,24 +74,4 @@ fn expand(steering: &Steering, steer: &Steer) -> Vec<(RecordType, RRset)> {
         rrset(RecordType::CNAME, hosts),
     ];
     sets.into_iter().filter(|(_, rrset)| !rrset.rdata.is_empty()).collect()
-}
-
-/// The pools at and below a root, in the order they are named, and that of its fallback.
-fn pools(steering: &Steering, root: NodeId) -> Vec<NodeId> {
-    let mut found = Vec::new();
-    let mut passed = BTreeSet::new();
-    let mut next = vec![root];
-    if let Fallback::Pool(pool) = steering.node(root).root.fallback {
-        next.insert(0, pool);
-    }
-    while let Some(node) = next.pop().filter(|_| passed.len() < steering.nodes.len()) {
-        if !passed.insert(node.0) {
-            continue;
-        }
-        match &steering.node(node).kind {
-            NodeKind::Pool(_) => found.push(node),
-            NodeKind::Policy(policy) => next.extend(policy.members.iter().rev().map(|member| member.node)),
-        }
-    }
-    found
 }

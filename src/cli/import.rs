@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::control::explain::parse_name;
 use crate::load::master::{Imported, import};
 use crate::wire::name::Name;
 
@@ -17,13 +18,8 @@ pub(super) struct ImportArgs {
     file: PathBuf,
 
     /// The name of the zone [default: the name of the file, without .zone]
-    #[arg(long, value_name = "NAME", value_parser = origin)]
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
     origin: Option<Name>,
-}
-
-/// A name on the command line.
-pub(super) fn origin(text: &str) -> Result<Name, String> {
-    Name::parse(text, None).map_err(|error| error.to_string())
 }
 
 /// Prints the TOML to `out`, and to `err` every fault and what is left out.

@@ -1,4 +1,5 @@
-//! The control API: HTTP/1.1 with JSON (and metrics as Prometheus reads them), the same on the Unix socket and over TCP, except that over TCP nothing can be changed.
+//! The control API: HTTP/1.1 with JSON (and metrics as Prometheus reads them), the same on the Unix socket and over TCP, except that over
+//! TCP nothing can be changed.
 //!
 //! An error is a document too: `{"error": "..."}`.
 

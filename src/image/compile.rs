@@ -16,7 +16,7 @@ use crate::wire::name::Name;
 use crate::wire::query::NameKey;
 use crate::wire::response::{Owner as RecordOwner, Writer};
 use crate::zone::lookup::Lookup;
-use crate::zone::model::{Owner, Steer, SteerTtl, Zone};
+use crate::zone::model::{Owner, Steer, Zone};
 use crate::zone::sections::{Reach, Sections, compose};
 
 /// A type that no record has: what it is answered is the answer for every type that an owner lacks.
@@ -180,7 +180,8 @@ impl Compiler<'_> {
         for (name, id) in known.iter().filter(|(name, _)| name.is_wildcard()) {
             let parent = name.parent().and_then(|parent| known.get(&parent));
             // A cut at a wildcard is no wildcard: nothing is synthesised from it (RFC 4592 4.2 leaves it open).
-            if let Some(parent) = parent.filter(|_| self.names.owner(*id).kind == OwnerKind::Node) {
+            // A DNAME at one is: it redirects only what is below the wildcard's own name.
+            if let Some(parent) = parent.filter(|_| self.names.owner(*id).kind != OwnerKind::Cut) {
                 self.names.owner(*parent).wildcard = *id;
             }
         }
@@ -358,16 +359,13 @@ impl Compiler<'_> {
         }
     }
 
-    /// The number of what steers an owner, whose decisions are counted as this record's. The TTL is the owner's, else the root's, else the default.
+    /// The number of what steers an owner, whose decisions are counted as this record's.
     fn steer(&mut self, steer: &Steer, record: &Name) -> u32 {
         let Some(&root) = self.forest.steering.by_name.get(&steer.root) else {
             return NONE;
         };
-        let ttl = steer
-            .ttl
-            .or(self.forest.steering.node(root).root.ttl)
-            .unwrap_or(SteerTtl::DEFAULT);
-        let tallied = self.tally.place(record, root, &self.forest.steering);
+        let ttl = self.forest.steering.ttl(steer, root);
+        let tallied = self.tally.place(record, root, self.forest);
         *self
             .steer_ids
             .entry((root, ttl.min, ttl.max, tallied))

@@ -4,14 +4,15 @@
 //! A block has one writer, so that a load and a store do where others would need an atomic addition. Which cell a decision has is one look
 //! into a small table of the pools that a root can lead to, by the low bits of their numbers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Image;
 use super::names::NONE;
 use crate::policy::Family;
-use crate::policy::model::{Fallback, NodeId, NodeKind, Steering};
+use crate::policy::model::{NodeId, Steering};
 use crate::policy::trace::Ear;
+use crate::policy::tree::Forest;
 use crate::wire::name::Name;
 
 /// The most cells that records have one by one: what comes after them is counted by root, for all its records together. It bounds a block to
@@ -169,7 +170,8 @@ pub(super) struct Builder {
 
 impl Builder {
     /// The cells of a record with this root.
-    pub(super) fn place(&mut self, record: &Name, root: NodeId, steering: &Steering) -> Place {
+    pub(super) fn place(&mut self, record: &Name, root: NodeId, forest: &Forest) -> Place {
+        let steering = &forest.steering;
         let (slots, count) = self.table(root, steering);
         let mut key = (root, Some(record.to_lowercase()));
         if !self.places.contains_key(&key) && self.cells + 2 * count > CELLS_MAX {
@@ -188,7 +190,7 @@ impl Builder {
         let counted = |(slot, pool): (usize, &u32)| Counted {
             name: steering.node(NodeId(*pool)).name.clone(),
             slot,
-            has_family: families(steering, NodeId(*pool)),
+            has_family: [Family::Ipv4, Family::Ipv6].map(|family| forest.has_family(NodeId(*pool), family)),
         };
         self.rows.push(Row {
             record: key.1.as_ref().map_or_else(String::new, ToString::to_string),
@@ -204,7 +206,7 @@ impl Builder {
         if let Some(table) = self.roots.get(&root) {
             return *table;
         }
-        let pools = pools_of(steering, root);
+        let pools = steering.pools_of(root);
         // One is free at least, so that looking for what is not there ends.
         let count = (pools.len() as u32 + 1).next_power_of_two();
         let first = self.slots.len();
@@ -229,32 +231,4 @@ impl Builder {
             slots: self.slots.into(),
         }
     }
-}
-
-/// The pools that a root can lead to, that of its fallback among them.
-fn pools_of(steering: &Steering, root: NodeId) -> BTreeSet<NodeId> {
-    let fallback = match steering.node(root).root.fallback {
-        Fallback::Pool(pool) => Some(pool),
-        Fallback::All | Fallback::Last | Fallback::Servfail => None,
-    };
-    let mut open: Vec<NodeId> = [root].into_iter().chain(fallback).collect();
-    let (mut seen, mut pools) = (BTreeSet::new(), BTreeSet::new());
-    while let Some(id) = open.pop() {
-        if !seen.insert(id) {
-            continue;
-        }
-        match &steering.node(id).kind {
-            NodeKind::Pool(_) => drop(pools.insert(id)),
-            NodeKind::Policy(policy) => open.extend(policy.members.iter().map(|member| member.node)),
-        }
-    }
-    pools
-}
-
-/// Which families a pool can hand out. A host counts for both: it answers either.
-fn families(steering: &Steering, pool: NodeId) -> [bool; 2] {
-    let NodeKind::Pool(pool) = &steering.node(pool).kind else {
-        return [false; 2];
-    };
-    [Family::Ipv4, Family::Ipv6].map(|family| pool.backends.iter().any(|backend| backend.target.has_family(family)))
 }

@@ -1,6 +1,6 @@
 //! Pools and policies, checked: one forest of nodes in which every member comes before the policies that name it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -10,7 +10,7 @@ use crate::geo::coordinates::Coordinates;
 use crate::geo::record::{Place, Subdivision};
 use crate::health::AddressId;
 use crate::wire::name::Name;
-use crate::zone::model::SteerTtl;
+use crate::zone::model::{Steer, SteerTtl};
 
 /// The greatest weight of a backend or a member: 2^20 - 1.
 pub const WEIGHT_MAX: u32 = (1 << 20) - 1;
@@ -41,6 +41,31 @@ impl Steering {
     /// The node of an id.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0 as usize]
+    }
+
+    /// The pools that a root can lead to, each once: in the order in which they are named, that of its fallback last.
+    pub fn pools_of(&self, root: NodeId) -> Vec<NodeId> {
+        let fallback = match self.node(root).root.fallback {
+            Fallback::Pool(pool) => Some(pool),
+            Fallback::All | Fallback::Last | Fallback::Servfail => None,
+        };
+        let mut open: Vec<NodeId> = fallback.into_iter().chain([root]).collect();
+        let (mut seen, mut pools) = (BTreeSet::new(), Vec::new());
+        while let Some(id) = open.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            match &self.node(id).kind {
+                NodeKind::Pool(_) => pools.push(id),
+                NodeKind::Policy(policy) => open.extend(policy.members.iter().rev().map(|member| member.node)),
+            }
+        }
+        pools
+    }
+
+    /// The TTL of what a record with this root answers: the owner's, else the root's, else the default.
+    pub fn ttl(&self, steer: &Steer, root: NodeId) -> SteerTtl {
+        steer.ttl.or(self.node(root).root.ttl).unwrap_or(SteerTtl::DEFAULT)
     }
 }
 

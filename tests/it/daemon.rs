@@ -76,6 +76,8 @@ impl Daemon {
         }
         command
             .current_dir(folder.path())
+            // What it leaves behind when it is killed goes with the folder.
+            .env("TMPDIR", folder.path())
             .stdin(Stdio::null())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

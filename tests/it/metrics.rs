@@ -296,6 +296,10 @@ fn promtool_has_nothing_to_say() {
     let mut command = Command::new("promtool");
     command.args(["check", "metrics"]).stdin(Stdio::piped());
     let Ok(mut promtool) = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "promtool is missing, and CI skips nothing"
+        );
         eprintln!("promtool is missing: the metrics are not linted");
         return;
     };
