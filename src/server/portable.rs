@@ -15,9 +15,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hickory_proto::op::{Edns, Header, HeaderCounts, Message, Metadata, OpCode, ResponseCode};
-use hickory_proto::rr::Record;
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncoder, DecodeError};
+use hickory_proto::ProtoError;
+use hickory_proto::op::{Edns, Header, HeaderCounts, Metadata};
+use hickory_proto::rr::rdata::NULL;
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder};
 use hickory_server::Server;
 use hickory_server::net::runtime::Time;
 use hickory_server::net::xfer::Protocol;
@@ -36,7 +38,7 @@ use crate::answer::{self, Outcome, ResponseBuffer, Transport, answer_telling};
 use crate::image::Serving;
 use crate::image::tally::Counting;
 use crate::policy::trace::Silent;
-use crate::wire::code::Rcode;
+use crate::wire::code::{self, Rcode};
 use crate::wire::edns::{UDP_SIZE, UDP_SIZE_PLAIN};
 use crate::wire::name::NAME_MAX;
 
@@ -154,9 +156,7 @@ impl Desk {
             if outcome == Outcome::Dropped {
                 return None;
             }
-            let Ok(rebuilt) = Rebuilt::read(self.response.as_slice()) else {
-                return Rebuilt::failed(request);
-            };
+            let rebuilt = self.rebuilt();
             let length = rebuilt.length();
             if length <= room {
                 return Some(rebuilt);
@@ -164,7 +164,12 @@ impl Desk {
             // Less than what was written, not than what was allowed: records are left out whole.
             limit = self.response.as_slice().len().saturating_sub(length - room);
         }
-        Rebuilt::read(self.response.as_slice()).ok().map(Rebuilt::cut)
+        Some(self.rebuilt().cut())
+    }
+
+    /// The response written last. That it cannot be read would be a bug of ours, and is caught as one.
+    fn rebuilt(&self) -> Rebuilt {
+        Rebuilt::read(self.response.as_slice()).expect("a response of ours can be read")
     }
 }
 
@@ -195,17 +200,16 @@ type Response<'a> = MessageResponse<'a, 'a, Iter<'a, Record>, Iter<'a, Record>, 
 
 impl Rebuilt {
     /// Takes a message of ours apart.
-    fn read(octets: &[u8]) -> Result<Self, DecodeError> {
-        // Records without data are hickory's mark of an UPDATE, and an error elsewhere; in a zone they are good (RFC 3597 5).
-        const ANY_DATA: OpCode = OpCode::Update;
+    fn read(octets: &[u8]) -> Result<Self, ProtoError> {
         let mut decoder = BinDecoder::new(octets);
         let Header { mut metadata, counts } = Header::read(&mut decoder)?;
         let queries = Queries::read(&mut decoder, counts.queries.into())?;
-        let mut records =
-            |count: u16, additional| Message::read_records(&mut decoder, count.into(), additional, ANY_DATA);
-        let (answers, _, _) = records(counts.answers, false)?;
-        let (authorities, _, _) = records(counts.authorities, false)?;
-        let (additionals, edns, _) = records(counts.additionals, true)?;
+        let mut records = |count: u16| (0..count).map(|_| record(&mut decoder)).collect::<Result<Vec<_>, _>>();
+        let answers = records(counts.answers)?;
+        let authorities = records(counts.authorities)?;
+        let mut additionals = records(counts.additionals)?;
+        let opt = additionals.pop_if(|last| last.record_type() == RecordType::OPT);
+        let edns = opt.as_ref().map(Edns::from);
         if let Some(edns) = &edns {
             metadata.merge_response_code(edns.rcode_high());
         }
@@ -216,25 +220,6 @@ impl Rebuilt {
             authorities,
             additionals,
             edns,
-        })
-    }
-
-    /// SERVFAIL: hickory cannot read what would be the answer.
-    fn failed(request: &Request) -> Option<Self> {
-        let mut metadata = Metadata::response_from_request(&request.metadata);
-        metadata.response_code = ResponseCode::ServFail;
-        let mut question = BinDecoder::new(request.queries.as_bytes());
-        Some(Self {
-            metadata,
-            queries: Queries::read(&mut question, request.queries.len()).ok()?,
-            answers: Vec::new(),
-            authorities: Vec::new(),
-            additionals: Vec::new(),
-            edns: request.edns.as_ref().map(|_| {
-                let mut edns = Edns::new();
-                edns.set_max_payload(UDP_SIZE);
-                edns
-            }),
         })
     }
 
@@ -271,6 +256,49 @@ impl Rebuilt {
             _ => usize::from(u16::MAX) + NAME_MAX,
         }
     }
+}
+
+/// The next record. Its data stays as it is, octet for octet, but for names in it that may be compressed: hickory compresses those of the types
+/// that it is let read here, and of the others each is written out (RFC 3597 4).
+fn record(decoder: &mut BinDecoder<'_>) -> Result<Record, ProtoError> {
+    use RecordType as T;
+    use code::RecordType as O;
+    let start = u16::try_from(decoder.index()).unwrap_or(u16::MAX);
+    let mut ahead = decoder.clone(start);
+    let owner = Name::read(&mut ahead)?;
+    let rtype = RecordType::read(&mut ahead)?;
+    if matches!(
+        rtype,
+        T::A | T::AAAA | T::NS | T::CNAME | T::SOA | T::PTR | T::MX | T::OPT
+    ) {
+        return Ok(Record::read(decoder)?);
+    }
+    *decoder = ahead;
+    let class = DNSClass::read(decoder)?;
+    let ttl = decoder.read_u32()?.unverified(/* any number is one */);
+    let length = usize::from(decoder.read_u16()?.unverified(/* read_slice() looks */));
+    let end = decoder.index() + length;
+    let mut data = NULL::new();
+    let names = match code::RecordType(rtype.into()) {
+        O::MINFO => 2,
+        O::MD | O::MF | O::MB | O::MG | O::MR => 1,
+        _ => 0,
+    };
+    for _ in 0..names {
+        data.anything.extend(Name::read(decoder)?.to_bytes()?);
+    }
+    let rest = decoder.read_slice(end.saturating_sub(decoder.index()))?;
+    data.anything.extend_from_slice(rest.unverified(/* it is copied */));
+    let mut record = Record::from_rdata(
+        owner,
+        ttl,
+        RData::Unknown {
+            code: rtype,
+            rdata: data,
+        },
+    );
+    record.dns_class = class;
+    Ok(record)
 }
 
 #[async_trait::async_trait]
