@@ -24,6 +24,7 @@ use super::metrics::Sources;
 use super::prober::Prober;
 use super::publisher::Publisher;
 use super::reload::{Before, Reloader, build};
+use super::state::{self, StateFile};
 use crate::config::Control;
 use crate::health::Verdicts;
 use crate::image::Serving;
@@ -52,6 +53,8 @@ pub struct Director {
     /// Its file stands for as long as this.
     _socket: Option<ControlSocket>,
     sweeping: AbortHandle,
+    state: Arc<StateFile>,
+    keeping: AbortHandle,
 }
 
 /// Why it could not be started.
@@ -92,14 +95,13 @@ impl Director {
         let targets = Targets::of(&loaded.steering, &loaded.probes);
         let datagrams = settings.listen.len() * listen::workers(&settings);
         let threads = Threads::new(datagrams, Handle::current().metrics().num_workers());
-        let serving = build(loaded, threads.count());
-        let publisher = Arc::new(Publisher::new(Serving::new(
-            serving.image.clone(),
-            &Verdicts::default(),
-        )));
-        let prober = Prober::start(publisher.clone());
+        let image = build(loaded, threads.count());
+        let unknown = Serving::new(image.clone(), &Verdicts::default());
+        let publisher = Arc::new(Publisher::new(unknown));
+        let state = Arc::new(StateFile::read(settings.state.clone()));
+        let prober = Prober::start(publisher.clone(), state.last_usable());
         // Nobody is answered before the first round of probes is in, or the warm-up has passed.
-        let served = prober.serve(serving, targets, settings.warmup);
+        let served = prober.serve(image, targets, settings.warmup);
         served.await.map_err(|_| NoStart::Probes)?;
         give_back_freed_memory();
 
@@ -122,6 +124,7 @@ impl Director {
             .start(&api)
             .map_err(|error| NoStart::Failed("the control API cannot be started", error))?;
         let sweeping = tokio::spawn(sweep(publisher.clone())).abort_handle();
+        let keeping = tokio::spawn(state::keep(state.clone(), publisher.clone())).abort_handle();
         Ok(Self {
             listening,
             control,
@@ -132,6 +135,8 @@ impl Director {
             servers,
             _socket: socket,
             sweeping,
+            state,
+            keeping,
         })
     }
 
@@ -164,6 +169,9 @@ impl Director {
     pub async fn stop(self) {
         tokio::join!(self.servers.stop(), self.api.stop());
         self.sweeping.abort();
+        self.keeping.abort();
+        let last = self.publisher.shared().load().last_usable();
+        let _ = spawn_blocking(move || self.state.hold(last)).await;
     }
 }
 
