@@ -24,6 +24,7 @@ use super::metrics::Sources;
 use super::prober::Prober;
 use super::publisher::Publisher;
 use super::reload::{Before, Reloader, build};
+use super::state::{self, StateFile};
 use crate::config::Control;
 use crate::health::Verdicts;
 use crate::image::Serving;
@@ -51,6 +52,8 @@ pub struct Director {
     /// Its file stands for as long as this.
     _socket: Option<ControlSocket>,
     sweeping: AbortHandle,
+    state: Arc<StateFile>,
+    keeping: AbortHandle,
 }
 
 /// Why it could not be started.
@@ -137,6 +140,9 @@ impl Director {
     pub async fn stop(self) {
         tokio::join!(self.servers.stop(), self.api.stop());
         self.sweeping.abort();
+        self.keeping.abort();
+        let last = self.publisher.shared().load().last_usable();
+        let _ = spawn_blocking(move || self.state.hold(last)).await;
     }
 }
 
@@ -146,6 +152,7 @@ struct Core {
     publisher: Arc<Publisher>,
     prober: Prober,
     reloader: Arc<Reloader>,
+    state: Arc<StateFile>,
     started: SystemTime,
 }
 
@@ -155,14 +162,13 @@ impl Core {
         let (settings, started) = (loaded.settings.clone(), SystemTime::now());
         let before = Before::of(&loaded);
         let targets = Targets::of(&loaded.steering, &loaded.probes);
-        let serving = build(loaded, threads.count());
-        let publisher = Arc::new(Publisher::new(Serving::new(
-            serving.image.clone(),
-            &Verdicts::default(),
-        )));
-        let prober = Prober::start(publisher.clone());
+        let image = build(loaded, threads.count());
+        let unknown = Serving::new(image.clone(), &Verdicts::default());
+        let publisher = Arc::new(Publisher::new(unknown));
+        let state = Arc::new(StateFile::read(settings.state.clone()));
+        let prober = Prober::start(publisher.clone(), state.last_usable());
         // Nobody is answered before the first round of probes is in, or the warm-up has passed.
-        let served = prober.serve(serving, targets, settings.warmup);
+        let served = prober.serve(image, targets, settings.warmup);
         served.await.map_err(|_| NoStart::Probes)?;
         give_back_freed_memory();
         let count = threads.count();
@@ -172,6 +178,7 @@ impl Core {
             publisher,
             prober,
             reloader,
+            state,
             started,
         })
     }
@@ -179,23 +186,26 @@ impl Core {
     /// With whatever answers, and the control API.
     fn run(self, listening: Vec<SocketAddr>, servers: Running, control: ControlSockets) -> Result<Director, NoStart> {
         let Self {
+            threads,
             publisher,
             prober,
             reloader,
-            ..
+            state,
+            started,
         } = self;
         let sources = Sources {
             publisher: publisher.clone(),
-            threads: self.threads,
+            threads,
             admission: servers.admission(),
             reloader: reloader.clone(),
-            started: self.started,
+            started,
         };
         let api = Api::new(prober.clone(), sources);
         let (socket, control) = control
             .start(&api)
             .map_err(|error| NoStart::Failed("the control API cannot be started", error))?;
         let sweeping = tokio::spawn(sweep(publisher.clone())).abort_handle();
+        let keeping = tokio::spawn(state::keep(state.clone(), publisher.clone())).abort_handle();
         Ok(Director {
             listening,
             control,
@@ -206,6 +216,8 @@ impl Core {
             servers,
             _socket: socket,
             sweeping,
+            state,
+            keeping,
         })
     }
 }

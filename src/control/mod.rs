@@ -11,4 +11,5 @@ pub mod prober;
 pub mod publisher;
 pub mod reload;
 pub mod results;
+pub mod state;
 pub mod status;

@@ -207,7 +207,8 @@ mod tests {
             "[records]\n\"@\".NS = \"ns.example.net.\"\n{name}.steer = \"web\"\n[pools.web]\nbackends = [\"192.0.2.1\"]\n"
         );
         std::fs::write(folder.path().join("zones/example.org.toml"), zone).unwrap();
-        crate::control::reload::build(crate::load::load(Some(&config)), 1)
+        let image = crate::control::reload::build(crate::load::load(Some(&config)), 1);
+        Serving::new(image, &Verdicts::default())
     }
 
     fn count(serving: &Serving, times: usize) {

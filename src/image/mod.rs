@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::health::Verdicts;
 use crate::policy::Family;
+use crate::policy::last::LastUsable;
 use crate::policy::model::NodeId;
 use crate::policy::tree::{Forest, Tables};
 use crate::wire::name::Name;
@@ -146,6 +147,17 @@ impl Serving {
     pub fn new(image: Arc<Image>, verdicts: &Verdicts) -> Serving {
         let tables = Tables::new(&image.forest, verdicts, None);
         Serving { image, tables }
+    }
+
+    /// The same for an image that takes the place of another: what was usable last is as that remembered it.
+    pub fn first(image: Arc<Image>, verdicts: &Verdicts, last: &LastUsable) -> Serving {
+        let tables = Tables::first(&image.forest, verdicts, last);
+        Serving { image, tables }
+    }
+
+    /// What its roots remember of when they were usable last.
+    pub fn last_usable(&self) -> LastUsable {
+        LastUsable::of(&self.image.forest, &self.tables)
     }
 
     /// The same image under other verdicts. What was usable last is carried over.

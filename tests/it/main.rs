@@ -23,6 +23,7 @@ mod fuzz;
 mod geo_lookup;
 mod health;
 mod invariants;
+mod last;
 mod layers;
 mod locations;
 mod master;
