@@ -157,7 +157,12 @@ const NO_SECRET: [u8; 16] = [0; 16];
 impl Serving {
     /// Works out the policy tables for these verdicts.
     pub fn new(image: Arc<Image>, verdicts: &Verdicts) -> Serving {
-        let tables = Tables::new(&image.forest, verdicts, None);
+        Self::first(image, verdicts, &LastUsable::default())
+    }
+
+    /// The same for an image that takes the place of another: what was usable last is as that remembered it.
+    pub fn first(image: Arc<Image>, verdicts: &Verdicts, last: &LastUsable) -> Serving {
+        let tables = Tables::first(&image.forest, verdicts, last);
         let secrets = image.options.secrets.unwrap_or_else(|| Secrets::new(NO_SECRET, &[]));
         Serving { image, tables, secrets }
     }
@@ -169,12 +174,6 @@ impl Serving {
             tables: self.tables.clone(),
             secrets,
         }
-    }
-
-    /// The same for an image that takes the place of another: what was usable last is as that remembered it.
-    pub fn first(image: Arc<Image>, verdicts: &Verdicts, last: &LastUsable) -> Serving {
-        let tables = Tables::first(&image.forest, verdicts, last);
-        Serving { image, tables }
     }
 
     /// What its roots remember of when they were usable last.
