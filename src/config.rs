@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::spec::At;
 use crate::spec::settings::SettingsSpec;
+use crate::wire::cookie::Cookies;
 
 /// The port served when windrose.toml names none: no root is needed for it.
 pub const DEFAULT_PORT: u16 = 5300;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub nsid: String,
     /// The answer to `version.bind TXT CH`; empty refuses.
     pub version: String,
+    /// What is done about cookies (RFC 7873).
+    pub cookies: Cookies,
     /// Location databases.
     pub geo: Geo,
     /// The file that holds what outlives the daemon; in `$STATE_DIRECTORY`, else beside the config.
@@ -142,6 +145,7 @@ impl Settings {
             client_subnet: spec.client_subnet.unwrap_or(default.client_subnet),
             nsid: spec.nsid.clone().unwrap_or(default.nsid),
             version: spec.version.clone().unwrap_or(default.version),
+            cookies: spec.cookies.unwrap_or(default.cookies),
             geo: Geo {
                 city: paths(&spec.city, default.geo.city),
                 asn: paths(&spec.asn, default.geo.asn),
@@ -179,6 +183,7 @@ impl Default for Settings {
             client_subnet: true,
             nsid: String::new(),
             version: String::new(),
+            cookies: Cookies::On,
             geo: Geo {
                 city: vec!["geo/city.mmdb".into()],
                 asn: vec!["geo/asn.mmdb".into()],

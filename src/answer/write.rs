@@ -9,7 +9,8 @@ use crate::image::{Image, Serving};
 use crate::policy::model::MEMBERS_MAX;
 use crate::policy::trace::Ear;
 use crate::wire::code::{Rcode, RecordType, class};
-use crate::wire::edns::{Reply, Subnet, UDP_SIZE, UDP_SIZE_PLAIN};
+use crate::wire::cookie::{self, Cookies};
+use crate::wire::edns::{Keepalive, Reply, Subnet, UDP_SIZE, UDP_SIZE_PLAIN};
 use crate::wire::name::NAME_MAX;
 use crate::wire::query::{HEADER, Parsed};
 use crate::wire::response::QUESTION_POINTER;
@@ -78,6 +79,7 @@ struct Plan<'a> {
     /// Octets after the question, the OPT record not counted.
     length: usize,
     subnet: Option<(Subnet, u8)>,
+    cookie: Option<&'a [u8; cookie::LENGTH]>,
     error: Option<(u16, &'a str)>,
 }
 
@@ -98,12 +100,21 @@ pub fn write(
         .edns
         .and_then(|edns| edns.subnet)
         .filter(|_| image.options.client_subnet);
+    let made;
+    let cookie = match parsed.edns.and_then(|edns| edns.cookie) {
+        Some(place) if image.options.cookies != Cookies::Off => {
+            made = cookie_reply(place, request, serving);
+            made.as_ref()
+        }
+        _ => None,
+    };
     let mut plan = Plan {
         rcode: Rcode::NOERROR,
         flags: 0,
         counts: [0; 3],
         length: 0,
         subnet: subnet.map(|subnet| (subnet, 0)),
+        cookie,
         error: None,
     };
     match located {
@@ -112,7 +123,9 @@ pub fn write(
             plan.rcode = *rcode;
             // What could not be read, or is of another version, says nothing about clients.
             plan.subnet = plan.subnet.filter(|_| *rcode == Rcode::REFUSED);
+            plan.cookie = plan.cookie.filter(|_| *rcode != Rcode::BADVERS);
         }
+        Located::Refused(Refusal::Truncated) => plan.flags |= TC,
         Located::Refused(Refusal::Version) => version(query, response, &mut plan),
         Located::Found(found) => match found.case {
             Case::Entry(entry) => {
@@ -137,6 +150,12 @@ pub fn write(
     finish(query, response, &plan)
 }
 
+/// RFC 7873 5.2.3 to 5.2.5: whoever shows a client cookie gets it back with a server cookie.
+fn cookie_reply(place: cookie::Place, request: &Request<'_>, serving: &Serving) -> Option<[u8; cookie::LENGTH]> {
+    let shown = place.read(request.bytes)?;
+    Some(serving.secrets.reply(&shown, request.source, request.now))
+}
+
 /// How many octets there are for a response's sections, after the question and before the OPT record.
 #[inline]
 fn room(query: Query<'_>, response: &ResponseBuffer, plan: &Plan<'_>) -> usize {
@@ -156,11 +175,17 @@ fn room(query: Query<'_>, response: &ResponseBuffer, plan: &Plan<'_>) -> usize {
 fn reply<'a>(query: Query<'a>, plan: &Plan<'a>) -> Option<Reply<'a>> {
     let edns = query.parsed.edns?;
     let nsid: &[u8] = if edns.nsid { &query.image.options.nsid } else { &[] };
+    let keepalive = match (edns.keepalive, query.request.transport) {
+        (Keepalive::Asked, Transport::Tcp) => query.image.options.keepalive,
+        _ => 0,
+    };
     Some(Reply {
         rcode: plan.rcode,
         dnssec_ok: edns.dnssec_ok,
         subnet: plan.subnet,
         nsid,
+        cookie: plan.cookie,
+        keepalive,
         error: plan.error,
     })
 }

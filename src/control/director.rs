@@ -270,6 +270,7 @@ async fn sweep(publisher: Arc<Publisher>) {
     let mut ticks = interval(SWEEP);
     loop {
         ticks.tick().await;
+        publisher.turn_secrets(std::time::Instant::now());
         if publisher.has_retired() {
             let publisher = publisher.clone();
             let _ = spawn_blocking(move || {

@@ -23,7 +23,7 @@ use crate::server::limit::{self, Admission};
 use crate::wire::code::Rcode;
 
 /// The response codes that are told even before there was one.
-const KNOWN_RCODES: [Rcode; 8] = [
+const KNOWN_RCODES: [Rcode; 9] = [
     Rcode::NOERROR,
     Rcode::FORMERR,
     Rcode::SERVFAIL,
@@ -32,6 +32,7 @@ const KNOWN_RCODES: [Rcode; 8] = [
     Rcode::REFUSED,
     Rcode::YXDOMAIN,
     Rcode::BADVERS,
+    Rcode::BADCOOKIE,
 ];
 
 /// Where the numbers come from that the prober does not tell.

@@ -2,6 +2,7 @@
 
 pub mod api;
 mod connections;
+mod cookie_secrets;
 pub mod director;
 pub mod endpoint;
 pub mod explain;

@@ -17,6 +17,7 @@ use crate::load::geo::{Databases, Locations};
 use crate::load::{self, Loaded};
 use crate::policy::targets::Targets;
 use crate::policy::tree::Forest;
+use crate::server::limit::Limits;
 use crate::wire::name::Name;
 use crate::zone::model::Zone;
 
@@ -26,12 +27,16 @@ pub fn build(loaded: Loaded, threads: usize) -> Arc<Image> {
         client_subnet,
         nsid,
         version,
+        cookies,
         ..
     } = loaded.settings;
     let options = Options {
         client_subnet,
         nsid: nsid.into_bytes(),
         version,
+        cookies,
+        secrets: loaded.cookie_secrets,
+        keepalive: (Limits::default().idle.as_millis() / 100) as u16,
         threads,
     };
     let forest = Forest::new(loaded.steering, loaded.locations.map);

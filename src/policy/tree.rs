@@ -45,8 +45,8 @@ pub(super) enum NodeTable {
     Policy([PolicyTable; 2]),
 }
 
-/// What follows from the verdicts in force.
-#[derive(Debug)]
+/// What follows from the verdicts in force. A clone shares all that is large.
+#[derive(Debug, Clone)]
 pub struct Tables {
     level: Level,
     /// By which the level was worked out.

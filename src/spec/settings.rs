@@ -12,6 +12,7 @@ use super::steering::{self, SteeringSpec};
 use super::value::{Units, Value};
 use super::{At, Faults, syntax};
 use crate::diagnostic::Source;
+use crate::wire::cookie::Cookies;
 
 /// The most octets of a text that goes into one character string of a TXT record (RFC 1035 3.3).
 const CHARACTER_STRING_MAX: usize = 255;
@@ -38,6 +39,10 @@ pub struct SettingsSpec {
     pub nsid: Option<String>,
     /// `[server] version`.
     pub version: Option<String>,
+    /// `[server] cookies`.
+    pub cookies: Option<Cookies>,
+    /// `[server] cookie_secret_file`.
+    pub cookie_secret_file: Option<At<String>>,
     /// `[geo] city`.
     pub city: Option<Vec<At<String>>>,
     /// `[geo] asn`.
@@ -131,6 +136,14 @@ const SERVER_KEYS: &[&str] = &[
     "client_subnet",
     "nsid",
     "version",
+    "cookies",
+    "cookie_secret_file",
+];
+
+const COOKIES: &[(&str, Cookies)] = &[
+    ("on", Cookies::On),
+    ("off", Cookies::Off),
+    ("required", Cookies::Required),
 ];
 
 fn server(entry: &Entry<'_>, spec: &mut SettingsSpec, faults: &mut Faults) {
@@ -146,6 +159,8 @@ fn server(entry: &Entry<'_>, spec: &mut SettingsSpec, faults: &mut Faults) {
         "client_subnet" => spec.client_subnet = value.boolean(faults),
         "nsid" => spec.nsid = short(value, faults),
         "version" => spec.version = short(value, faults),
+        "cookies" => spec.cookies = value.word(COOKIES, faults),
+        "cookie_secret_file" => spec.cookie_secret_file = path(value, faults),
         _ => {
             // It may be `zones`, misspelled.
             spec.hides_zones = true;

@@ -200,7 +200,8 @@ impl Case {
             }
             _ => {
                 let name = if word == "faulty" { rest } else { title };
-                if name != "windrose.toml" && !name.starts_with("zones/") && !name.starts_with("geo/") {
+                let known = ["windrose.toml", "cookies.secret"].contains(&name);
+                if !known && !name.starts_with("zones/") && !name.starts_with("geo/") {
                     return Err(format!("`{title}` is neither a file nor a query"));
                 }
                 if word == "faulty" {
@@ -371,6 +372,9 @@ impl Case {
             client_subnet: settings.client_subnet,
             nsid: settings.nsid.clone().into(),
             version: settings.version.clone(),
+            cookies: settings.cookies,
+            secrets: loaded.cookie_secrets,
+            keepalive: 100,
             threads: 0,
         };
         let forest = Forest::new(loaded.steering.clone(), loaded.locations.map);
@@ -404,6 +408,7 @@ impl Ask {
                 source: self.query.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
                 transport,
                 random: scatter(draw),
+                now: 1_559_731_985,
             };
             let (outcome, allocations) = allocation::during(|| answer(&request, serving, &mut response));
             if allocations > 0 {

@@ -504,6 +504,7 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
                     nsid: b"n1".to_vec(),
                     version: "windrose".to_owned(),
                     threads: 0,
+                    ..Options::default()
                 },
                 atlas,
                 map: Arc::new(map),
