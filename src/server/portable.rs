@@ -62,6 +62,7 @@ struct Desks {
     /// One for each thread that may answer: whoever answers has one alone.
     desks: Box<[Mutex<Desk>]>,
     next: AtomicUsize,
+    clock: fn() -> u32,
 }
 
 /// What it takes to answer, one query at a time.
@@ -76,6 +77,11 @@ struct Desk {
 impl Portable {
     /// Answers from what is served, at up to so many desks at once, which take as many seats of each transport among `threads`.
     pub fn new(serving: Shared, threads: &Arc<Threads>, desks: usize) -> Self {
+        Self::with_clock(serving, threads, desks, super::unix_seconds)
+    }
+
+    /// The same by a clock of the caller's: seconds since 1970, without what 32 bits do not hold.
+    pub fn with_clock(serving: Shared, threads: &Arc<Threads>, desks: usize, clock: fn() -> u32) -> Self {
         let desk = |_| {
             Mutex::new(Desk {
                 response: ResponseBuffer::with_capacity(u16::MAX.into()),
@@ -87,6 +93,7 @@ impl Portable {
             serving,
             desks: (0..desks.max(1)).map(desk).collect(),
             next: AtomicUsize::new(0),
+            clock,
         }))
     }
 
@@ -105,7 +112,7 @@ impl Portable {
         let transport = transport(request);
         let answered = catch_unwind(AssertUnwindSafe(|| {
             let serving = self.0.serving.load();
-            desk.answer(request, transport, &serving)
+            desk.answer(request, transport, (self.0.clock)(), &serving)
         }));
         let panicked = answered.is_err();
         let rebuilt = answered.unwrap_or(None);
@@ -134,13 +141,14 @@ fn transport(request: &Request) -> Transport {
 }
 
 impl Desk {
-    fn answer(&mut self, request: &Request, transport: Transport, serving: &Serving) -> Option<Rebuilt> {
+    fn answer(&mut self, request: &Request, transport: Transport, now: u32, serving: &Serving) -> Option<Rebuilt> {
         let asked = answer::Request {
             bytes: request.as_slice(),
             // Somebody else's sockets may take IPv4 as a part of IPv6.
             source: request.src().ip().to_canonical(),
             transport,
             random: self.random.u64(..),
+            now,
         };
         let room = room(request, transport);
         let mut limit = room;

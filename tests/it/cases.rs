@@ -45,6 +45,9 @@ use crate::query::Query;
 /// The threads of a daemon under test, behind which other settings may be put.
 const WORKERS: &str = "workers = 1\n";
 
+/// The time in process: that of the cookies in RFC 9018 A.1.
+pub(crate) const NOW: u32 = 1_559_731_985;
+
 /// In-process runs of a query whose answer must not change.
 const STEADY_DRAWS: u64 = 16;
 
@@ -408,7 +411,7 @@ impl Ask {
                 source: self.query.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
                 transport,
                 random: scatter(draw),
-                now: 1_559_731_985,
+                now: NOW,
             };
             let (outcome, allocations) = allocation::during(|| answer(&request, serving, &mut response));
             if allocations > 0 {
@@ -452,6 +455,7 @@ impl Ask {
                 source,
                 transport,
                 random: 0,
+                now: NOW,
             };
             if let Some(octets) = got.filter(|_| self.expect.is_fixed()) {
                 answer(&request, serving, &mut native);

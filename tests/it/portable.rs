@@ -19,6 +19,7 @@ use windrose::policy::tree::Forest;
 use windrose::server::counters::Threads;
 use windrose::server::portable::Portable;
 
+use crate::cases::NOW;
 use crate::control::{self, with_tcp};
 use crate::daemon::{self, Daemon, SETTINGS, framed, query};
 use crate::message;
@@ -65,7 +66,7 @@ impl Engine {
     pub(crate) fn new(serving: Serving) -> Self {
         let shared = Arc::new(ArcSwap::from_pointee(serving));
         Self {
-            portable: Portable::new(shared, &Threads::new(1, 1), 1),
+            portable: Portable::with_clock(shared, &Threads::new(1, 1), 1, || NOW),
             runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(),
         }
     }
@@ -223,6 +224,7 @@ fn an_answer_that_hickory_makes_too_long_for_a_stream_is_truncated() {
             source,
             transport: Transport::Tcp,
             random: 0,
+            now: NOW,
         };
         answer::answer(&request, &zone(members).unwrap(), &mut ours);
         (ours.as_slice().to_vec(), theirs)
