@@ -119,6 +119,12 @@ pub fn write(
     };
     match located {
         Located::Refused(Refusal::Drop) => return Outcome::Dropped,
+        Located::Refused(Refusal::Limited) => return Outcome::Limited,
+        Located::Refused(Refusal::Slipped) => {
+            plan.flags |= TC;
+            finish(query, response, &plan);
+            return Outcome::Slipped;
+        }
         Located::Refused(Refusal::Say(rcode)) => {
             plan.rcode = *rcode;
             // What could not be read, or is of another version, says nothing about clients.
