@@ -126,7 +126,9 @@ pub fn explain(question: &Question, serving: &Serving, sighting: &Sighting) -> O
     let found = match located {
         Located::Found(found) if found.owner != NONE => Some(found),
         Located::Found(_)
-        | Located::Refused(Refusal::Drop | Refusal::Say(_) | Refusal::Truncated | Refusal::Version) => None,
+        | Located::Refused(
+            Refusal::Drop | Refusal::Say(_) | Refusal::NotSupported(_) | Refusal::Truncated | Refusal::Version,
+        ) => None,
     };
     let note = match located {
         Located::Found(found) => note(&found),
