@@ -14,6 +14,8 @@ pub enum Refusal {
     Drop,
     /// This, without any record.
     Say(Rcode),
+    /// The same, since such a thing is not done here at all.
+    NotSupported(Rcode),
     /// Only that it should be asked over TCP.
     Truncated,
     /// Nothing, since the client's network has had its share.
@@ -28,24 +30,11 @@ pub enum Refusal {
 #[inline]
 pub(super) fn refusal(parsed: &Parsed, request: &Request<'_>, serving: &Serving) -> Option<Refusal> {
     let options = &serving.image.options;
-    match parsed.kind {
-        Kind::Query | Kind::CookieOnly => {}
-        Kind::Drop => return Some(Refusal::Drop),
-        Kind::FormatError => return Some(Refusal::Say(Rcode::FORMERR)),
-        Kind::NotImplemented => return Some(Refusal::Say(Rcode::NOTIMP)),
-        Kind::BadVersion => return Some(Refusal::Say(Rcode::BADVERS)),
+    if parsed.kind != Kind::Query {
+        return Some(no_query(parsed, request, serving));
     }
-    if request.transport == Transport::Udp && request.bytes.len() > UDP_QUERY_MAX {
-        return Some(Refusal::Say(Rcode::FORMERR));
-    }
-    if parsed
-        .edns
-        .is_some_and(|edns| has_bad_option(&edns, request.transport, options))
-    {
-        return Some(Refusal::Say(Rcode::FORMERR));
-    }
-    if parsed.kind == Kind::CookieOnly {
-        return Some(cookie_only(parsed, request, serving));
+    if let Some(fault) = faulty(parsed, request, options) {
+        return Some(fault);
     }
     if options.cookies == Cookies::Required && !super::proves_its_address(parsed, request, serving) {
         return Some(unproven(parsed));
@@ -54,7 +43,32 @@ pub(super) fn refusal(parsed: &Parsed, request: &Request<'_>, serving: &Serving)
         return Some(other_class(parsed, request.bytes, options));
     }
     // Zones are not handed out whole: there is nothing to transfer from an answer that depends on who asks.
-    matches!(parsed.qtype, RecordType::AXFR | RecordType::IXFR).then_some(Refusal::Say(Rcode::REFUSED))
+    matches!(parsed.qtype, RecordType::AXFR | RecordType::IXFR).then_some(Refusal::NotSupported(Rcode::REFUSED))
+}
+
+/// What is no query for a name.
+#[cold]
+fn no_query(parsed: &Parsed, request: &Request<'_>, serving: &Serving) -> Refusal {
+    match parsed.kind {
+        Kind::Query | Kind::Drop => Refusal::Drop,
+        Kind::FormatError => Refusal::Say(Rcode::FORMERR),
+        Kind::NotImplemented => Refusal::NotSupported(Rcode::NOTIMP),
+        Kind::BadVersion => Refusal::Say(Rcode::BADVERS),
+        Kind::CookieOnly => {
+            faulty(parsed, request, &serving.image.options).unwrap_or_else(|| cookie_only(parsed, request, serving))
+        }
+    }
+}
+
+/// Whether something that can be read must not be so.
+#[inline]
+fn faulty(parsed: &Parsed, request: &Request<'_>, options: &Options) -> Option<Refusal> {
+    let is_too_long = request.transport == Transport::Udp && request.bytes.len() > UDP_QUERY_MAX;
+    let has_bad_option = || {
+        let edns = parsed.edns.as_ref();
+        edns.is_some_and(|edns| has_bad_option(edns, request.transport, options))
+    };
+    (is_too_long || has_bad_option()).then_some(Refusal::Say(Rcode::FORMERR))
 }
 
 /// Whether an option says what it must not, as far as it is read.

@@ -473,7 +473,7 @@ mod tests {
             assert_eq!(loaded.zones[0].soa.serial, serial);
             let apex = &loaded.zones[0].owners[&loaded.zones[0].origin];
             assert_eq!(
-                apex.rrsets[&crate::wire::code::RecordType::SOA].rdata,
+                apex.rrsets.get(&crate::wire::code::RecordType::SOA).unwrap().rdata,
                 [loaded.zones[0].soa.rdata()]
             );
         }

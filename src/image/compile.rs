@@ -1,6 +1,7 @@
 //! From checked zones to an image: each owner and type is answered once, and what was written is kept.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::limiter::Limiter;
@@ -28,12 +29,14 @@ impl Image {
     /// index of names.
     pub fn compile(zones: &[Zone], failed: &[Name], forest: Forest, options: Options, random: [u64; 2]) -> Image {
         let hosts = reaches_host(&forest.steering);
+        let owners: usize = zones.iter().map(|zone| zone.owners.len()).sum();
         let origins = zones.iter().map(|zone| &zone.origin).chain(failed).cloned().collect();
         let mut compiler = Compiler {
             forest: &forest,
             hosts: &hosts,
             origins,
-            names: NamesBuilder::new(NameKey::new(random)),
+            // Empty non-terminals come on top: that many more are seldom.
+            names: NamesBuilder::new(NameKey::new(random), owners + owners / 4 + failed.len()),
             entries: Vec::new(),
             tails: Tails::default(),
             steers: Vec::new(),
@@ -100,46 +103,36 @@ struct Compiler<'a> {
     repeats: Vec<RepeatAt>,
 }
 
+/// A name on the way from the apex to an owner.
+struct Passed {
+    name: Name,
+    /// Its number; none if it is another zone's.
+    id: Option<u32>,
+}
+
 impl Compiler<'_> {
     fn zone(&mut self, index: u32, zone: &Zone) -> ZoneInfo {
-        let mut known: HashMap<Name, u32> = HashMap::new();
+        let mut path = Vec::new();
+        // Of owners that hide what is below them the last: in canonical order that comes right after.
+        let mut cover: Option<&Name> = None;
         for (name, owner) in &zone.owners {
-            let is_cut = match zone.lookup(name) {
-                Lookup::Cut(cut, _) if cut != name => continue, // Glue: a query for it is referred.
-                Lookup::Redirect(..) => continue,
-                Lookup::Cut(..) => true,
-                _ => false,
-            };
-            let elsewhere = self.served_elsewhere(zone, name);
-            let above = name.parent().filter(|_| *name != zone.origin);
-            let is_parents_cut = is_cut
-                && self.origins.contains(name)
-                && above.is_some_and(|above| !self.served_elsewhere(zone, &above));
-            if elsewhere && !is_parents_cut {
-                self.empty_non_terminals(zone, index, name, &mut known);
-                continue;
+            if cover.is_some_and(|cover| name.is_at_or_below(cover)) {
+                continue; // Glue: a query for it is referred. Or a DNAME redirects it.
             }
-            let lower = name.to_lowercase();
-            let kind = match is_cut {
-                true => OwnerKind::Cut,
-                false if owner.rrsets.contains_key(&RecordType::DNAME) => OwnerKind::Redirect,
-                false => OwnerKind::Node,
+            let kind = match &owner.rrsets {
+                rrsets if rrsets.contains_key(&RecordType::NS) && *name != zone.origin => OwnerKind::Cut,
+                rrsets if rrsets.contains_key(&RecordType::DNAME) => OwnerKind::Redirect,
+                _ => OwnerKind::Node,
             };
-            let id = match elsewhere {
-                true => self.names.add_unlisted(lower.wire(), kind, index),
-                false => self.names.add(lower.wire(), kind, index),
-            };
-            if elsewhere {
-                self.cuts.push((name.clone(), id));
-            } else {
-                known.insert(name.clone(), id);
+            if kind != OwnerKind::Node {
+                cover = Some(name);
             }
-            self.empty_non_terminals(zone, index, name, &mut known);
-            self.entries_of(zone, name, owner, id);
+            self.empty_non_terminals(zone, index, name, &mut path);
+            let id = self.owner(zone, index, (name, owner), kind);
+            self.pass(&mut path, name.clone(), id);
         }
-        self.link_wildcards(&known);
-        if let Some(apex) = known.get(&zone.origin) {
-            self.apexes.insert(zone.origin.clone(), *apex);
+        if let Some(apex) = path.first().and_then(|apex| apex.id) {
+            self.apexes.insert(zone.origin.clone(), apex);
         }
         ZoneInfo {
             origin: zone.origin.clone(),
@@ -149,8 +142,31 @@ impl Compiler<'_> {
         }
     }
 
+    /// Adds an owner; gives its number, unless its name is another zone's.
+    fn owner(&mut self, zone: &Zone, index: u32, (name, owner): (&Name, &Owner), kind: OwnerKind) -> Option<u32> {
+        let lower = name.to_lowercase();
+        if !self.served_elsewhere(zone, name) {
+            let id = self.names.add(lower.wire(), kind, index);
+            self.entries_of(zone, name, owner, id);
+            return Some(id);
+        }
+        let is_cut = kind == OwnerKind::Cut && self.origins.contains(name);
+        if is_cut && name.parent().is_some_and(|above| !self.served_elsewhere(zone, &above)) {
+            let id = self.names.add_unlisted(lower.wire(), kind, index);
+            self.entries_of(zone, name, owner, id);
+            self.cuts.push((name.clone(), id));
+        }
+        None
+    }
+
     /// Whether a name belongs to a zone below this one.
     fn served_elsewhere(&self, zone: &Zone, name: &Name) -> bool {
+        // Most zones have none below them; it would come right after in the order of names.
+        let after = (Bound::Excluded(&zone.origin), Bound::Unbounded);
+        let next = self.origins.range(after).next();
+        if !next.is_some_and(|next| next.is_at_or_below(&zone.origin)) {
+            return false;
+        }
         let mut at = Some(name.clone());
         while let Some(name) = at.filter(|name| *name != zone.origin) {
             if self.origins.contains(&name) {
@@ -161,33 +177,36 @@ impl Compiler<'_> {
         false
     }
 
-    /// The names between an owner and the origin exist too (RFC 4592 2.2.2).
-    fn empty_non_terminals(&mut self, zone: &Zone, index: u32, name: &Name, known: &mut HashMap<Name, u32>) {
+    /// The names between an owner and the origin exist too (RFC 4592 2.2.2). Afterwards `path` leads from the apex to the owner.
+    fn empty_non_terminals(&mut self, zone: &Zone, index: u32, name: &Name, path: &mut Vec<Passed>) {
+        while path.pop_if(|passed| !name.is_at_or_below(&passed.name)).is_some() {}
+        let top = path.last().map_or(&zone.origin, |passed| &passed.name);
+        let mut missing = Vec::new();
         let mut at = name.parent();
-        while let Some(name) = at.filter(|name| name.is_at_or_below(&zone.origin)) {
-            // Owners come before those below them.
-            if zone.owners.contains_key(&name) || known.contains_key(&name) {
-                return;
-            }
-            if self.served_elsewhere(zone, &name) {
-                at = name.parent();
-                continue;
-            }
-            let id = self.names.add(name.to_lowercase().wire(), OwnerKind::Node, index);
-            at = name.parent();
-            known.insert(name, id);
+        while let Some(above) = at.filter(|above| above != top && above.is_at_or_below(top)) {
+            at = above.parent();
+            missing.push(above);
+        }
+        for name in missing.into_iter().rev() {
+            let id = match self.served_elsewhere(zone, &name) {
+                true => None,
+                false => Some(self.names.add(name.to_lowercase().wire(), OwnerKind::Node, index)),
+            };
+            self.pass(path, name, id);
         }
     }
 
-    fn link_wildcards(&mut self, known: &HashMap<Name, u32>) {
-        for (name, id) in known.iter().filter(|(name, _)| name.is_wildcard()) {
-            let parent = name.parent().and_then(|parent| known.get(&parent));
+    /// Adds a name to the path; if it is a wildcard, tells it to the name it is below.
+    fn pass(&mut self, path: &mut Vec<Passed>, name: Name, id: Option<u32>) {
+        let wildcard = id.filter(|_| name.is_wildcard());
+        if let (Some(id), Some(parent)) = (wildcard, path.last().and_then(|parent| parent.id)) {
             // A cut at a wildcard is no wildcard: nothing is synthesised from it (RFC 4592 4.2 leaves it open).
             // A DNAME at one is: it redirects only what is below the wildcard's own name.
-            if let Some(parent) = parent.filter(|_| self.names.owner(*id).kind != OwnerKind::Cut) {
-                self.names.owner(*parent).wildcard = *id;
+            if self.names.owner(id).kind != OwnerKind::Cut {
+                self.names.owner(parent).wildcard = id;
             }
         }
+        path.push(Passed { name, id });
     }
 
     /// DS records stand at the parent's side of a cut, which is reached from the child's apex.
@@ -200,7 +219,11 @@ impl Compiler<'_> {
     }
 
     fn entries_of(&mut self, zone: &Zone, name: &Name, owner: &Owner, id: u32) {
-        let lookup = zone.lookup(name);
+        let kind = self.names.owner(id).kind;
+        let lookup = match kind {
+            OwnerKind::Cut => Lookup::Cut(name, owner),
+            _ => Lookup::Found(name, owner),
+        };
         let (shape, types): (Shape, BTreeSet<RecordType>) = match lookup {
             Lookup::Cut(..) => {
                 let ds = owner.rrsets.contains_key(&RecordType::DS).then_some(RecordType::DS);

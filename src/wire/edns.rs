@@ -116,8 +116,8 @@ pub fn read(class: u16, ttl: u32, rdata: &[u8], rdata_at: usize) -> Result<Edns,
                 Some(subnet) if edns.subnet.is_none() => edns.subnet = Some(subnet),
                 _ => edns.bad_subnet = true,
             },
-            // RFC 7873 5.2: of several, the first is it.
-            COOKIE if edns.cookie.is_none() => {
+            // RFC 7873 5.2: of several, the first counts.
+            COOKIE if edns.cookie.is_none() && !edns.bad_cookie => {
                 edns.cookie = cookie::Place::new(rdata_at + rdata.len() - after.len(), data.len());
                 edns.bad_cookie |= edns.cookie.is_none();
             }

@@ -257,10 +257,10 @@ impl OwnerPlan {
             Self::Steered { root, ttl, beside } => {
                 let (root, host) = root.get(&roots.0);
                 let ttl = ttl.map(SteerTtl::fixed);
-                owner.steer = Some(Steer {
+                owner.steer = Some(Box::new(Steer {
                     root: root.clone(),
                     ttl,
-                });
+                }));
                 // What may be answered by a CNAME has nothing beside it, and what is steered has no address of its own.
                 match beside {
                     Some(SetPlan::Addresses(..)) | None => {}
