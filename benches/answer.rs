@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 use mmdb_writer::{IpVersion, Value, Writer};
-use windrose::answer::{self, Located, Outcome, Refusal, Request, ResponseBuffer, Transport, answer_telling};
+use windrose::answer::{self, Limited, Located, Outcome, Refusal, Request, ResponseBuffer, Transport, answer_telling};
 use windrose::geo::coordinates::Coordinates;
 use windrose::geo::extract::Extract;
 use windrose::geo::mmdb::Database;
@@ -111,7 +111,8 @@ static KINDS: [Kind; 16] = [
     ),
     Kind {
         rate_limited: true,
-        ..Kind::of("rate-limited-static-A", || hosts(RecordType::A, "", ""), |_| {})
+        form: Form::Batch,
+        ..Kind::of("batch-rate-limited-A", || hosts(RecordType::A, "", ""), |_| {})
     },
     Kind {
         form: Form::Batch,
@@ -297,9 +298,9 @@ fn answer_batch(
             image.prefetch_tail(found);
         }
     }
-    if image.limiter.is_some() {
+    if let Some(limiter) = &image.limiter {
         for (at, (query, slot)) in parsed.iter().flatten().zip(&mut located).enumerate() {
-            answer::limit(query, slot, &request(at), serving);
+            answer::limit(limiter, query, slot, &request(at), serving, &mut Limited::default());
         }
     }
     for (at, query) in parsed.iter().flatten().enumerate() {

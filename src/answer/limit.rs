@@ -1,5 +1,8 @@
 //! Response rate limiting, between the second stage and the third: what is located is held against what the client's network had in this
 //! second. Who has proved its address has no limit, since nobody can be flooded in its name.
+//!
+//! Streams prove an address, so that [`super::answer`] has no part of it: whoever carries datagrams asks here, and only where there
+//! are limits. It costs nobody else an instruction.
 
 use super::{Located, Refusal, Request, proves_its_address};
 use crate::image::Serving;
@@ -7,24 +10,39 @@ use crate::image::limiter::{Flow, Limiter, Ruling};
 use crate::image::lookup::Case;
 use crate::wire::query::Parsed;
 
-/// Puts a refusal in the place of what is over its limit, if there are limits.
-#[inline]
-pub fn limit(parsed: &Parsed, located: &mut Located, request: &Request<'_>, serving: &Serving) {
-    if let Some(limiter) = &serving.image.limiter {
-        hold(limiter, parsed, located, request, serving);
-    }
+/// How many responses were over a limit, by what was done about it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limited {
+    /// Nothing is sent.
+    pub dropped: usize,
+    /// TC and nothing else is.
+    pub slipped: usize,
 }
 
+/// Counts what is located for a query, and puts a refusal in its place if it is over its limit.
 #[inline(never)]
-fn hold(limiter: &Limiter, parsed: &Parsed, located: &mut Located, request: &Request<'_>, serving: &Serving) {
+pub fn limit(
+    limiter: &Limiter,
+    parsed: &Parsed,
+    located: &mut Located,
+    request: &Request<'_>,
+    serving: &Serving,
+    limited: &mut Limited,
+) {
     let Some(flow) = flow(located, serving) else { return };
     if proves_its_address(parsed, request, serving) {
         return;
     }
     match limiter.judge(request.source, flow, request.now, request.random) {
         Ruling::Send => {}
-        Ruling::Slip => *located = Located::Refused(Refusal::Slipped),
-        Ruling::Drop => *located = Located::Refused(Refusal::Limited),
+        Ruling::Slip => {
+            *located = Located::Refused(Refusal::Truncated);
+            limited.slipped += 1;
+        }
+        Ruling::Drop => {
+            *located = Located::Refused(Refusal::Drop);
+            limited.dropped += 1;
+        }
     }
 }
 

@@ -122,8 +122,6 @@ pub fn write(
     }
     match located {
         Located::Refused(Refusal::Drop) => return Outcome::Dropped,
-        Located::Refused(Refusal::Limited) => return Outcome::Limited,
-        Located::Refused(Refusal::Slipped) => return slip(query, response, &mut plan),
         Located::Refused(refusal) => refuse(*refusal, query, response, &mut plan),
         Located::Found(found) => match found.case {
             Case::Entry(entry) => {
@@ -183,8 +181,8 @@ fn plan_opt<'a>(edns: &Edns, query: Query<'a>, plan: &mut Plan<'a>) {
 #[cold]
 fn refuse(refusal: Refusal, query: Query<'_>, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
     match refusal {
-        Refusal::Drop | Refusal::Limited => {}
-        Refusal::Truncated | Refusal::Slipped => plan.flags |= TC,
+        Refusal::Drop => {}
+        Refusal::Truncated => plan.flags |= TC,
         Refusal::Version => version(query, response, plan),
         Refusal::NotSupported(rcode) => (plan.rcode, plan.error) = (rcode, Some(NOT_SUPPORTED)),
         Refusal::Say(rcode) => plan.rcode = rcode,
@@ -192,14 +190,6 @@ fn refuse(refusal: Refusal, query: Query<'_>, response: &mut ResponseBuffer, pla
     // What could not be read, or is of another version, says nothing about clients.
     plan.subnet = plan.subnet.filter(|_| plan.rcode == Rcode::REFUSED);
     plan.cookie = plan.cookie.filter(|_| plan.rcode != Rcode::BADVERS);
-}
-
-/// What stands for a response that is over its limit.
-#[cold]
-fn slip(query: Query<'_>, response: &mut ResponseBuffer, plan: &mut Plan<'_>) -> Outcome {
-    refuse(Refusal::Slipped, query, response, plan);
-    finish(query, response, plan);
-    Outcome::Slipped
 }
 
 /// How many octets there are for a response's sections, after the question and before the OPT record.

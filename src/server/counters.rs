@@ -141,11 +141,6 @@ impl Counters {
             match outcome {
                 Outcome::Answered(Rcode(rcode)) => increase(&self.rcodes[usize::from(*rcode) % RCODES], 1),
                 Outcome::Dropped => dropped += 1,
-                Outcome::Limited => increase(&self.dropped[DropReason::RateLimit as usize], 1),
-                Outcome::Slipped => {
-                    increase(&self.rcodes[usize::from(Rcode::NOERROR.0)], 1);
-                    increase(&self.slipped, 1);
-                }
             }
         }
         increase(
@@ -157,6 +152,11 @@ impl Counters {
     /// So many messages got no answer.
     pub fn dropped(&self, why: DropReason, count: usize) {
         increase(&self.dropped[why as usize], count);
+    }
+
+    /// So many answers are TC and nothing else, since they are over a limit.
+    pub fn slipped(&self, count: usize) {
+        increase(&self.slipped, count);
     }
 
     /// So many answers were not taken by the kernel.
@@ -195,16 +195,15 @@ mod tests {
             Outcome::Dropped,
             Outcome::Dropped,
             Outcome::Answered(Rcode::BADVERS),
-            Outcome::Limited,
-            Outcome::Slipped,
         ];
         for seat in &seats {
             seat.counters().add(&outcomes, 1);
             seat.counters().dropped(DropReason::PortZero, 1);
         }
         seats[2].counters().unsent(3);
+        seats[0].counters().slipped(5);
         let udp = threads.totals(Transport::Udp);
-        assert_eq!((udp.received, udp.dropped, udp.unsent), (12, [2, 2, 0, 2], 3));
+        assert_eq!((udp.received, udp.dropped, udp.unsent), (8, [2, 2, 0, 0], 3));
         assert_eq!(
             (
                 udp.rcodes[3],
@@ -212,8 +211,8 @@ mod tests {
                 udp.rcodes.iter().sum::<u64>(),
                 udp.slipped
             ),
-            (2, 2, 6, 2)
+            (2, 2, 4, 5)
         );
-        assert_eq!(threads.totals(Transport::Tcp).received, 6);
+        assert_eq!(threads.totals(Transport::Tcp).received, 4);
     }
 }

@@ -34,7 +34,7 @@ use super::counters::{DropReason, Seat, Threads};
 use super::limit::Limits;
 use super::listen::Bound;
 use super::stream::seeded;
-use crate::answer::{self, Outcome, ResponseBuffer, Transport};
+use crate::answer::{self, Limited, Outcome, ResponseBuffer, Transport};
 use crate::image::Serving;
 use crate::image::tally::Counting;
 use crate::policy::trace::Silent;
@@ -115,9 +115,11 @@ impl Portable {
             desk.answer(request, transport, (self.0.clock)(), &serving)
         }));
         let panicked = answered.is_err();
-        let (outcome, rebuilt) = answered.unwrap_or((Outcome::Dropped, None));
+        let (outcome, limited, rebuilt) = answered.unwrap_or((Outcome::Dropped, Limited::default(), None));
         let counters = desk.seats[transport as usize].counters();
-        counters.add(&[outcome], usize::from(panicked));
+        counters.add(&[outcome], usize::from(panicked) + limited.dropped);
+        counters.dropped(DropReason::RateLimit, limited.dropped);
+        counters.slipped(limited.slipped);
         if panicked {
             counters.dropped(DropReason::Panic, 1);
             let query = request.as_slice();
@@ -144,7 +146,7 @@ impl Desk {
         transport: Transport,
         now: u32,
         serving: &Serving,
-    ) -> (Outcome, Option<Rebuilt>) {
+    ) -> (Outcome, Limited, Option<Rebuilt>) {
         let asked = answer::Request {
             bytes: request.as_slice(),
             // Somebody else's sockets may take IPv4 as a part of IPv6.
@@ -155,19 +157,22 @@ impl Desk {
         };
         let parsed = answer::parse(asked.bytes, &serving.image.names.key);
         let mut located = answer::locate(&parsed, &asked, serving);
-        answer::limit(&parsed, &mut located, &asked, serving);
+        let mut limited = Limited::default();
+        if let Some(limiter) = &serving.image.limiter {
+            answer::limit(limiter, &parsed, &mut located, &asked, serving, &mut limited);
+        }
         let room = room(request, transport);
         self.response.limit(room);
         let mut counting = Counting::new(&serving.image, self.seats[transport as usize].number);
         let outcome = answer::write(&parsed, &located, &asked, serving, &mut self.response, &mut counting);
-        if !outcome.is_sent() {
-            return (outcome, None);
+        if outcome == Outcome::Dropped {
+            return (outcome, limited, None);
         }
         for _ in 0..ATTEMPTS {
             let rebuilt = self.rebuilt();
             let length = rebuilt.length();
             if length <= room {
-                return (outcome, Some(rebuilt));
+                return (outcome, limited, Some(rebuilt));
             }
             // Less than what was written, not than what was allowed: records are left out whole.
             let less = self.response.as_slice().len().saturating_sub(length - room);
@@ -175,7 +180,7 @@ impl Desk {
             // A decision counts once, however often its answer is written.
             answer::write(&parsed, &located, &asked, serving, &mut self.response, &mut Silent);
         }
-        (outcome, Some(self.rebuilt().cut()))
+        (outcome, limited, Some(self.rebuilt().cut()))
     }
 
     /// The response written last. That it cannot be read would be a bug of ours, and is caught as one.

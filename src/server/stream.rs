@@ -171,7 +171,7 @@ fn respond(query: &[u8], source: IpAddr, serving: &Shared, threads: &Arc<Threads
                 "a query made the server panic; it was dropped: please report it"
             );
         }
-        if outcome.is_sent() {
+        if outcome != Outcome::Dropped {
             conversation::frame(response.as_slice(), outbox);
         }
         outcome

@@ -419,8 +419,8 @@ impl Ask {
                 return Err(format!("answering it allocates {allocations} times"));
             }
             let got = match outcome {
-                Outcome::Dropped | Outcome::Limited => None,
-                Outcome::Answered(_) | Outcome::Slipped => Some(response.as_slice()),
+                Outcome::Dropped => None,
+                Outcome::Answered(_) => Some(response.as_slice()),
             };
             seen[self.judge(got, transport)?] += 1;
         }
