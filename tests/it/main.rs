@@ -43,3 +43,4 @@ mod tables;
 mod tally;
 mod tidy;
 mod worlds;
+mod zone_files;
