@@ -29,6 +29,7 @@ pub(crate) fn query(serving: &Serving, octets: &[u8]) {
             source: IpAddr::from([192, 0, 2, 1]),
             transport,
             // As much chance as the octets hold, so that an input is all that a failure needs.
+            now: 0,
             random: octets
                 .iter()
                 .fold(7, |word: u64, octet| word.wrapping_mul(31) + u64::from(*octet)),

@@ -243,6 +243,7 @@ pub(crate) fn serving() -> Serving {
         nsid: b"node-1".to_vec(),
         version: "windrose".to_owned(),
         threads: 1,
+        ..Options::default()
     };
     let verdicts = verdicts(&steering);
     let image = Image::compile(
@@ -284,5 +285,6 @@ pub(crate) fn request(bytes: &[u8], random: u64) -> Request<'_> {
         source: IpAddr::from([203, 0, 113, 9]),
         transport: Transport::Udp,
         random,
+        now: 0,
     }
 }
