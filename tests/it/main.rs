@@ -45,3 +45,4 @@ mod tables;
 mod tally;
 mod tidy;
 mod worlds;
+mod zone_files;
