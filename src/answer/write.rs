@@ -122,6 +122,12 @@ pub fn write(
     }
     match located {
         Located::Refused(Refusal::Drop) => return Outcome::Dropped,
+        Located::Refused(Refusal::Limited) => return Outcome::Limited,
+        Located::Refused(Refusal::Slipped) => {
+            plan.flags |= TC;
+            finish(query, response, &plan);
+            return Outcome::Slipped;
+        }
         Located::Refused(refusal) => refuse(*refusal, query, response, &mut plan),
         Located::Found(found) => match found.case {
             Case::Entry(entry) => {
@@ -181,7 +187,7 @@ fn plan_opt<'a>(edns: &Edns, query: Query<'a>, plan: &mut Plan<'a>) {
 #[cold]
 fn refuse(refusal: Refusal, query: Query<'_>, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
     match refusal {
-        Refusal::Drop => {}
+        Refusal::Drop | Refusal::Limited | Refusal::Slipped => {}
         Refusal::Truncated => plan.flags |= TC,
         Refusal::Version => version(query, response, plan),
         Refusal::NotSupported(rcode) => (plan.rcode, plan.error) = (rcode, Some(NOT_SUPPORTED)),
