@@ -100,6 +100,7 @@ fn answers(zone: &Zone, names: &BTreeSet<Name>) -> Vec<(Name, RecordType, Vec<u8
                 bytes: &query,
                 source: [192, 0, 2, 99].into(),
                 transport: Transport::Tcp,
+                now: 0,
                 random: 0,
             };
             answer(&request, &serving, &mut response);
