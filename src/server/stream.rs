@@ -176,7 +176,7 @@ fn respond(query: &[u8], source: IpAddr, serving: &Shared, threads: &Arc<Threads
                 "a query made the server panic; it was dropped: please report it"
             );
         }
-        if outcome != Outcome::Dropped {
+        if outcome.is_sent() {
             conversation::frame(response.as_slice(), outbox);
         }
         outcome

@@ -13,6 +13,7 @@ pub mod places;
 pub mod policies;
 pub mod pools;
 pub mod probes;
+pub mod rate_limit;
 pub mod reader;
 pub mod records;
 pub mod rules;

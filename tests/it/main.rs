@@ -37,6 +37,7 @@ mod probes;
 mod query;
 mod questions;
 mod random_zones;
+mod rate_limit;
 mod readme;
 mod rfc;
 mod serve;
