@@ -1,10 +1,10 @@
 //! From checked zones to an image: each owner and type is answered once, and what was written is kept.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::names::{NONE, NamesBuilder, OwnerKind};
-use super::onward::{Onward, RepeatAt};
+use super::repeat::RepeatAt;
 use super::tail::{Entry, Shape, Tail, Tails};
 use super::tally;
 use super::{Image, Options, SteeredBy, ZoneInfo};
@@ -17,7 +17,7 @@ use crate::wire::query::NameKey;
 use crate::wire::response::{Owner as RecordOwner, Writer};
 use crate::zone::lookup::Lookup;
 use crate::zone::model::{Owner, Steer, Zone};
-use crate::zone::sections::{Reach, Sections, compose};
+use crate::zone::sections::{CHAIN_MAX, Reach, Sections, compose, redirected};
 
 /// A type that no record has: what it is answered is the answer for every type that an owner lacks.
 const NO_TYPE: RecordType = RecordType(0);
@@ -31,6 +31,7 @@ impl Image {
         let mut compiler = Compiler {
             forest: &forest,
             hosts: &hosts,
+            zones: zones.iter().map(|zone| (zone.origin.clone(), zone)).collect(),
             origins,
             names: NamesBuilder::new(NameKey::new(random)),
             entries: Vec::new(),
@@ -38,8 +39,7 @@ impl Image {
             steers: Vec::new(),
             steer_ids: HashMap::new(),
             tally: tally::Builder::default(),
-            apexes: HashMap::new(),
-            cuts: Vec::new(),
+            apexes: BTreeMap::new(),
             repeats: Vec::new(),
         };
         let infos: Vec<ZoneInfo> = zones
@@ -52,8 +52,7 @@ impl Image {
                 .names
                 .add(origin.to_lowercase().wire(), OwnerKind::Failed, NONE);
         }
-        compiler.link_parents();
-        let onward = compiler.onward(zones);
+        compiler.link_parents(zones);
         let Compiler {
             names,
             entries,
@@ -69,7 +68,6 @@ impl Image {
             entries: entries.into(),
             tails,
             repeats: repeats.into(),
-            onward: onward.into(),
             zones: infos.into(),
             failed: failed.into(),
             steers: steers.into(),
@@ -83,6 +81,8 @@ impl Image {
 struct Compiler<'a> {
     forest: &'a Forest,
     hosts: &'a [bool],
+    /// By origin.
+    zones: HashMap<Name, &'a Zone>,
     /// Of every zone: what is at or below another zone's origin is answered from there.
     origins: BTreeSet<Name>,
     names: NamesBuilder,
@@ -91,14 +91,12 @@ struct Compiler<'a> {
     steers: Vec<SteeredBy>,
     steer_ids: HashMap<(NodeId, u32, u32, tally::Place), u32>,
     tally: tally::Builder,
-    apexes: HashMap<Name, u32>,
-    /// Cuts at which another zone starts that is served here.
-    cuts: Vec<(Name, u32)>,
+    apexes: BTreeMap<Name, u32>,
     repeats: Vec<RepeatAt>,
 }
 
-impl Compiler<'_> {
-    fn zone(&mut self, index: u32, zone: &Zone) -> ZoneInfo {
+impl<'a> Compiler<'a> {
+    fn zone(&mut self, index: u32, zone: &'a Zone) -> ZoneInfo {
         let mut known: HashMap<Name, u32> = HashMap::new();
         for (name, owner) in &zone.owners {
             let is_cut = match zone.lookup(name) {
@@ -107,12 +105,7 @@ impl Compiler<'_> {
                 Lookup::Cut(..) => true,
                 _ => false,
             };
-            let elsewhere = self.served_elsewhere(zone, name);
-            let above = name.parent().filter(|_| *name != zone.origin);
-            let is_parents_cut = is_cut
-                && self.origins.contains(name)
-                && above.is_some_and(|above| !self.served_elsewhere(zone, &above));
-            if elsewhere && !is_parents_cut {
+            if self.served_elsewhere(zone, name) {
                 self.empty_non_terminals(zone, index, name, &mut known);
                 continue;
             }
@@ -122,15 +115,8 @@ impl Compiler<'_> {
                 false if owner.rrsets.contains_key(&RecordType::DNAME) => OwnerKind::Redirect,
                 false => OwnerKind::Node,
             };
-            let id = match elsewhere {
-                true => self.names.add_unlisted(lower.wire(), kind, index),
-                false => self.names.add(lower.wire(), kind, index),
-            };
-            if elsewhere {
-                self.cuts.push((name.clone(), id));
-            } else {
-                known.insert(name.clone(), id);
-            }
+            let id = self.names.add(lower.wire(), kind, index);
+            known.insert(name.clone(), id);
             self.empty_non_terminals(zone, index, name, &mut known);
             self.entries_of(zone, name, owner, id);
         }
@@ -187,16 +173,36 @@ impl Compiler<'_> {
         }
     }
 
-    /// DS records stand at the parent's side of a cut, which is reached from the child's apex.
-    fn link_parents(&mut self) {
-        for (name, cut) in &self.cuts {
-            if let Some(apex) = self.apexes.get(name) {
-                self.names.owner(*apex).parent_cut = *cut;
+    /// DS records are the parent's (RFC 4035 3.1.4.1): where a zone above is served too, what that says is reached from the apex.
+    fn link_parents(&mut self, zones: &'a [Zone]) {
+        for (index, zone) in zones.iter().enumerate() {
+            for (apex, id) in self.apexes_below(zone) {
+                let lookup = zone.lookup(&apex);
+                let kind = match lookup {
+                    Lookup::Cut(cut, _) if *cut == apex => OwnerKind::Cut,
+                    _ => OwnerKind::Node,
+                };
+                let above = self.names.add_unlisted(apex.to_lowercase().wire(), kind, index as u32);
+                let entry = self.entry(zone, &apex, lookup, RecordType::DS, Shape::Exact);
+                let line = self.names.owner(above);
+                (line.entries, line.entry_count) = (self.entries.len() as u32, 1);
+                self.entries.push(entry);
+                self.names.owner(id).above = above;
             }
         }
     }
 
-    fn entries_of(&mut self, zone: &Zone, name: &Name, owner: &Owner, id: u32) {
+    /// The apexes of the zones right below a zone.
+    fn apexes_below(&self, zone: &Zone) -> Vec<(Name, u32)> {
+        let is_below = |apex: &Name| {
+            let above = apex.parent().and_then(|above| self.zone_of(&above));
+            above.is_some_and(|above| above.origin == zone.origin)
+        };
+        let apexes = self.apexes.iter().filter(|(apex, _)| is_below(apex));
+        apexes.map(|(apex, id)| (apex.clone(), *id)).collect()
+    }
+
+    fn entries_of(&mut self, zone: &'a Zone, name: &'a Name, owner: &'a Owner, id: u32) {
         let lookup = zone.lookup(name);
         let (shape, types): (Shape, BTreeSet<RecordType>) = match lookup {
             Lookup::Cut(..) => {
@@ -209,7 +215,7 @@ impl Compiler<'_> {
                 } else {
                     Shape::Exact
                 },
-                self.types(zone, owner),
+                self.types(name, owner),
             ),
         };
         let default = matches!(lookup, Lookup::Cut(..))
@@ -251,47 +257,67 @@ impl Compiler<'_> {
     }
 
     /// The types that have an answer of their own at an owner, through its aliases.
-    fn types(&self, zone: &Zone, owner: &Owner) -> BTreeSet<RecordType> {
-        let mut types: BTreeSet<RecordType> = owner.rrsets.keys().copied().collect();
-        let mut at = Some(owner);
-        for _ in 0..=crate::zone::sections::CHAIN_MAX {
-            let Some(owner) = at else { break };
-            types.extend(owner.rrsets.keys().filter(|rtype| **rtype != RecordType::DS));
-            if let Some(steer) = &owner.steer {
-                let reach = self.reach(steer);
-                // What a host answers for all types it does not for a family that the root lacks: that is NODATA, whatever its fallback.
-                types.extend((reach.ipv4 || reach.host).then_some(RecordType::A));
-                types.extend((reach.ipv6 || reach.host).then_some(RecordType::AAAA));
-            }
-            let target = owner
-                .rrsets
-                .get(&RecordType::CNAME)
-                .and_then(|alias| Name::from_wire(alias.rdata.first()?));
-            at = target.and_then(|target| match zone.lookup(&target) {
-                Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) => Some(owner),
+    fn types(&self, name: &'a Name, owner: &'a Owner) -> BTreeSet<RecordType> {
+        let mut types = BTreeSet::from([RecordType::ANY]);
+        let mut lookup = Lookup::Found(name, owner);
+        let mut passed: Option<Name> = None;
+        for _ in 0..=CHAIN_MAX {
+            let target = match lookup {
+                Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) => {
+                    types.extend(owner.rrsets.keys());
+                    if let Some(steer) = &owner.steer {
+                        let reach = self.reach(steer);
+                        // What a host answers for all types it does not for a family that the root lacks: that is NODATA, whatever its fallback.
+                        types.extend((reach.ipv4 || reach.host).then_some(RecordType::A));
+                        types.extend((reach.ipv6 || reach.host).then_some(RecordType::AAAA));
+                    }
+                    let alias = owner.rrsets.get(&RecordType::CNAME);
+                    alias.and_then(|alias| Name::from_wire(alias.rdata.first()?))
+                }
+                Lookup::Redirect(above, owner) => {
+                    let redirection = owner.rrsets.get(&RecordType::DNAME);
+                    let name = passed.as_ref().unwrap_or(name);
+                    redirection.and_then(|dname| redirected(name, above, dname.rdata.first()?))
+                }
+                // The one type that is not referred.
+                Lookup::Cut(..) => {
+                    types.insert(RecordType::DS);
+                    None
+                }
                 _ => None,
-            });
+            };
+            let Some(target) = target else { break };
+            let Some(zone) = self.zone_of(&target) else { break };
+            // Of the name of an apex DS may be the parent's.
+            types.extend((zone.origin == target).then_some(RecordType::DS));
+            lookup = zone.lookup(&target);
+            passed = Some(target);
         }
-        types.insert(RecordType::ANY);
         types
     }
 
-    fn entry(&mut self, zone: &Zone, name: &Name, lookup: Lookup<'_>, rtype: RecordType, shape: Shape) -> Entry {
+    /// The zone that has a name, if it is served here.
+    fn zone_of(&self, name: &Name) -> Option<&'a Zone> {
+        let mut above = std::iter::successors(Some(name.clone()), Name::parent);
+        let origin = above.find(|name| self.origins.contains(name))?;
+        self.zones.get(&origin).copied()
+    }
+
+    fn entry(&mut self, zone: &'a Zone, name: &Name, lookup: Lookup<'a>, rtype: RecordType, shape: Shape) -> Entry {
         let mut writer = Writer::after_question(name, usize::from(shape == Shape::Wildcard));
-        let elsewhere = |name: &Name| name.is_at_or_below(&zone.origin) && self.served_elsewhere(zone, name);
         let sections = compose(
             zone,
             name,
             lookup,
             rtype,
             &|steer| self.reach(steer),
-            &elsewhere,
+            &|name| self.zone_of(name),
             &mut writer,
         );
         let steer = sections
             .steer
             .map_or(NONE, |steered| self.steer(steered.steer, steered.record));
-        if let Some(repeat) = &sections.repeat {
+        for repeat in &sections.repeats {
             let hash = self.names.hash(repeat.name.to_lowercase().wire());
             let (answers, length) = (repeat.answers, repeat.end as u16);
             self.repeats.push(RepeatAt {
@@ -302,50 +328,6 @@ impl Compiler<'_> {
             });
         }
         Entry::new(rtype, &sections, &writer, steer, shape, &mut self.tails)
-    }
-
-    /// What follows the CNAME of a host that is a name of a zone served here.
-    fn onward(&mut self, zones: &[Zone]) -> Vec<Onward> {
-        let mut onward = Vec::new();
-        for (pool, node) in self.forest.steering.nodes.iter().enumerate() {
-            let NodeKind::Pool(model) = &node.kind else { continue };
-            for (backend, host) in model.backends.iter().enumerate() {
-                let Target::Host(host) = &host.target else { continue };
-                let holds = |zone: &Zone| host.is_at_or_below(&zone.origin) && !self.served_elsewhere(zone, host);
-                let Some(index) = zones.iter().position(holds) else {
-                    continue;
-                };
-                let zone = &zones[index];
-                let first = self.entries.len() as u32;
-                self.onward_entries(zone, host);
-                let count = self.entries.len() as u32 - first;
-                let (pool, backend, zone) = (NodeId(pool as u32), backend as u16, index as u32);
-                onward.push(Onward {
-                    pool,
-                    backend,
-                    zone,
-                    first,
-                    count,
-                });
-            }
-        }
-        onward
-    }
-
-    fn onward_entries(&mut self, zone: &Zone, host: &Name) {
-        let lookup = zone.lookup(host);
-        let types = match lookup {
-            Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) => self.types(zone, owner),
-            _ => BTreeSet::new(),
-        };
-        // The alias itself is the whole answer to these.
-        let types = types
-            .into_iter()
-            .filter(|rtype| !matches!(*rtype, RecordType::CNAME | RecordType::ANY));
-        for rtype in types.chain([NO_TYPE]) {
-            let entry = self.entry(zone, host, lookup, rtype, Shape::Onward);
-            self.entries.push(entry);
-        }
     }
 
     fn reach(&self, steer: &Steer) -> Reach {
@@ -392,7 +374,7 @@ impl Compiler<'_> {
             Lookup::NameError,
             NO_TYPE,
             &|_| Reach::default(),
-            &|_| false,
+            &|_| None,
             &mut writer,
         );
         self.tails.keep(&writer, writer.position(), Shape::Below)

@@ -30,6 +30,7 @@ mod message;
 mod metrics;
 mod mutations;
 mod plain;
+mod plain_chains;
 mod prober;
 mod probes;
 mod query;
