@@ -252,6 +252,7 @@ fn request(bytes: &[u8], at: usize) -> Request<'_> {
         source: IpAddr::V4((at as u32).wrapping_mul(0x9e37_79b1).into()),
         transport: Transport::Udp,
         random: (at as u64).wrapping_mul(0xd6e8_feb8_6659_fd93),
+        now: 0,
     }
 }
 

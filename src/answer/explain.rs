@@ -111,6 +111,8 @@ pub fn explain(question: &Question, serving: &Serving, sighting: &Sighting) -> O
         source: question.resolver,
         transport: Transport::Tcp,
         random: question.random,
+        // It shows no cookie, so that the time is nothing to it.
+        now: 0,
     };
     let image = &*serving.image;
     let parsed = parse(&bytes, &image.names.key);
@@ -123,7 +125,10 @@ pub fn explain(question: &Question, serving: &Serving, sighting: &Sighting) -> O
 
     let found = match located {
         Located::Found(found) if found.owner != NONE => Some(found),
-        Located::Found(_) | Located::Refused(Refusal::Drop | Refusal::Say(_) | Refusal::Version) => None,
+        Located::Found(_)
+        | Located::Refused(
+            Refusal::Drop | Refusal::Say(_) | Refusal::NotSupported(_) | Refusal::Truncated | Refusal::Version,
+        ) => None,
     };
     let note = match located {
         Located::Found(found) => note(&found),

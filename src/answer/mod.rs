@@ -15,6 +15,7 @@ use crate::image::Serving;
 use crate::image::lookup::{Case, Found};
 use crate::policy::trace::{Ear, Silent};
 use crate::wire::code::Rcode;
+use crate::wire::cookie::{Cookies, Standing};
 use crate::wire::query::{self, NameKey, Parsed};
 
 pub use gate::Refusal;
@@ -40,6 +41,8 @@ pub struct Request<'a> {
     pub transport: Transport,
     /// Chance: 64 uniform bits, new for each query.
     pub random: u64,
+    /// Seconds since 1970, without what 32 bits do not hold.
+    pub now: u32,
 }
 
 /// What became of a query.
@@ -100,10 +103,17 @@ pub fn located_client(parsed: &Parsed, located: &Located, request: &Request<'_>,
     steer::located_client(parsed, request, steered_by, image.options.client_subnet)
 }
 
+/// Whether the client has shown that it gets what is sent to the address it asks from: by a stream, or by a good server cookie.
+pub fn proves_its_address(parsed: &Parsed, request: &Request<'_>, serving: &Serving) -> bool {
+    request.transport == Transport::Tcp
+        || (serving.image.options.cookies != Cookies::Off
+            && gate::standing(parsed, request, serving).is_some_and(Standing::is_good))
+}
+
 /// The second stage: whether it can be answered, and where the answer is.
 #[inline]
 pub fn locate(parsed: &Parsed, request: &Request<'_>, serving: &Serving) -> Located {
-    match gate::refusal(parsed, request, &serving.image.options) {
+    match gate::refusal(parsed, request, serving) {
         Some(refusal) => Located::Refused(refusal),
         None => Located::Found(serving.image.find(parsed, request.bytes)),
     }

@@ -10,7 +10,8 @@ use crate::image::{Image, Serving};
 use crate::policy::model::MEMBERS_MAX;
 use crate::policy::trace::Ear;
 use crate::wire::code::{Rcode, RecordType, class};
-use crate::wire::edns::{Reply, Subnet, UDP_SIZE, UDP_SIZE_PLAIN};
+use crate::wire::cookie::{self, Cookies};
+use crate::wire::edns::{Edns, Keepalive, Reply, Subnet, UDP_SIZE, UDP_SIZE_PLAIN};
 use crate::wire::query::{HEADER, Parsed};
 use crate::wire::response::QUESTION_POINTER;
 
@@ -22,15 +23,22 @@ pub(super) const TC: u8 = 0x02;
 const QR: u8 = 0x80;
 const KEPT: u8 = 0x79;
 
-/// Extended errors (RFC 8914 4): the zone's data cannot be used; anything else.
+/// Extended errors (RFC 8914 4): the zone's data cannot be used; anything else; no zone of ours; an operation that is not there.
 const INVALID_DATA: (u16, &str) = (24, "zone could not be loaded");
 const NOTHING_USABLE: (u16, &str) = (0, "no usable backend");
+const NOT_AUTHORITATIVE: (u16, &str) = (20, "");
+const NOT_SUPPORTED: (u16, &str) = (21, "");
+
+/// The most octets that an extended error takes: there is always room for one.
+const ERROR_MAX: usize = 32;
 
 /// Where a response is written. Its capacity bounds it: 65,535 octets for streams; less will do for datagrams.
 #[derive(Debug)]
 pub struct ResponseBuffer {
     pub(super) octets: Box<[u8]>,
     length: usize,
+    /// What a response is cut to.
+    limit: usize,
     /// The places of backends handed out, while they are.
     pub(super) places: Box<[u16]>,
 }
@@ -38,11 +46,19 @@ pub struct ResponseBuffer {
 impl ResponseBuffer {
     /// An empty one. At least 512 octets, at most 65,535.
     pub fn with_capacity(capacity: usize) -> Self {
+        let capacity = capacity.clamp(512, 65_535);
         Self {
-            octets: vec![0; capacity.clamp(512, 65_535)].into(),
+            octets: vec![0; capacity].into(),
             length: 0,
+            limit: capacity,
             places: vec![0; MEMBERS_MAX].into(),
         }
+    }
+
+    /// From now on responses are cut to so many octets, and at most to the capacity: for whoever sends more than is written here. What
+    /// is never cut may be longer: the header, the question and the OPT record.
+    pub fn limit(&mut self, octets: usize) {
+        self.limit = octets.min(self.octets.len());
     }
 
     /// The response written last.
@@ -68,7 +84,11 @@ pub(super) struct Plan<'a> {
     /// Octets after the question, the OPT record not counted.
     pub(super) length: usize,
     subnet: Option<(Subnet, u8)>,
+    nsid: &'a [u8],
+    cookie: Option<&'a [u8; cookie::LENGTH]>,
     error: Option<(u16, &'a str)>,
+    /// Octets of the OPT record, but for an extended error: those come where there are no records.
+    opt: usize,
 }
 
 /// Writes the response and says what it was.
@@ -83,27 +103,26 @@ pub fn write(
 ) -> Outcome {
     let image = &*serving.image;
     let query = Query { parsed, request, image };
-    // RFC 7871 7.2.1: whoever sends the option gets it back, with the scope of this answer: 0 where all get the same.
-    let subnet = parsed
-        .edns
-        .and_then(|edns| edns.subnet)
-        .filter(|_| image.options.client_subnet);
     let mut plan = Plan {
         rcode: Rcode::NOERROR,
         flags: 0,
         counts: [0; 3],
         length: 0,
-        subnet: subnet.map(|subnet| (subnet, 0)),
+        subnet: None,
+        nsid: &[],
+        cookie: None,
         error: None,
+        opt: 0,
     };
+    let made;
+    if let Some(edns) = &parsed.edns {
+        made = edns.cookie.and_then(|place| cookie_reply(place, request, serving));
+        plan.cookie = made.as_ref();
+        plan_opt(edns, query, &mut plan);
+    }
     match located {
         Located::Refused(Refusal::Drop) => return Outcome::Dropped,
-        Located::Refused(Refusal::Say(rcode)) => {
-            plan.rcode = *rcode;
-            // What could not be read, or is of another version, says nothing about clients.
-            plan.subnet = plan.subnet.filter(|_| *rcode == Rcode::REFUSED);
-        }
-        Located::Refused(Refusal::Version) => version(query, response, &mut plan),
+        Located::Refused(refusal) => refuse(*refusal, query, response, &mut plan),
         Located::Found(found) => match found.case {
             Case::Entry(id) => {
                 let entry = &image.entries[id as usize];
@@ -120,7 +139,10 @@ pub fn write(
             Case::Redirect(entry) => follow::redirect(query, entry, found, serving, response, &mut plan, ear),
             Case::NoData => negative(query, Rcode::NOERROR, found, response, &mut plan),
             Case::NameError => negative(query, Rcode::NXDOMAIN, found, response, &mut plan),
-            Case::NotOurs => plan.rcode = Rcode::REFUSED,
+            Case::NotOurs => {
+                plan.rcode = Rcode::REFUSED;
+                plan.error = Some(NOT_AUTHORITATIVE);
+            }
             Case::Failed => {
                 plan.rcode = Rcode::SERVFAIL;
                 plan.error = Some(INVALID_DATA);
@@ -130,30 +152,83 @@ pub fn write(
     finish(query, response, &plan)
 }
 
+/// RFC 7873 5.2.3 to 5.2.5: whoever shows a client cookie gets it back with a server cookie.
+fn cookie_reply(place: cookie::Place, request: &Request<'_>, serving: &Serving) -> Option<[u8; cookie::LENGTH]> {
+    if serving.image.options.cookies == Cookies::Off {
+        return None;
+    }
+    let shown = place.read(request.bytes)?;
+    Some(serving.secrets.reply(&shown, request.source, request.now))
+}
+
+/// What the OPT record holds, whatever the answer, and how long it is.
+#[inline]
+fn plan_opt<'a>(edns: &Edns, query: Query<'a>, plan: &mut Plan<'a>) {
+    let options = &query.image.options;
+    // RFC 7871 7.2.1: whoever sends the option gets it back, with the scope of this answer: 0 where all get the same.
+    if options.client_subnet {
+        plan.subnet = edns.subnet.map(|subnet| (subnet, 0));
+    }
+    if edns.nsid {
+        plan.nsid = &options.nsid;
+    }
+    plan.opt = reply(query, plan).map_or(0, |reply| reply.length());
+    // Beside the longest names 512 octets have no room for the longest identifiers. Everything else fits.
+    if query.parsed.question_end() + plan.opt + ERROR_MAX > most(query) {
+        plan.opt -= plan.nsid.len() + if plan.nsid.is_empty() { 0 } else { 4 };
+        plan.nsid = &[];
+    }
+}
+
+/// What is said in the place of an answer.
+#[cold]
+fn refuse(refusal: Refusal, query: Query<'_>, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
+    match refusal {
+        Refusal::Drop => {}
+        Refusal::Truncated => plan.flags |= TC,
+        Refusal::Version => version(query, response, plan),
+        Refusal::NotSupported(rcode) => (plan.rcode, plan.error) = (rcode, Some(NOT_SUPPORTED)),
+        Refusal::Say(rcode) => plan.rcode = rcode,
+    }
+    // What could not be read, or is of another version, says nothing about clients.
+    plan.subnet = plan.subnet.filter(|_| plan.rcode == Rcode::REFUSED);
+    plan.cookie = plan.cookie.filter(|_| plan.rcode != Rcode::BADVERS);
+}
+
 /// How many octets there are for a response's sections, after the question and before the OPT record.
 #[inline]
 pub(super) fn room(query: Query<'_>, response: &ResponseBuffer, plan: &Plan<'_>) -> usize {
-    let most = match (query.request.transport, query.parsed.edns) {
+    most(query)
+        .min(response.limit)
+        .saturating_sub(query.parsed.question_end() + plan.opt)
+}
+
+/// How long the response may be.
+#[inline]
+fn most(query: Query<'_>) -> usize {
+    match (query.request.transport, &query.parsed.edns) {
         (Transport::Tcp, _) => usize::from(u16::MAX),
         (Transport::Udp, None) => usize::from(UDP_SIZE_PLAIN),
         // RFC 6891 6.2.3: less than 512 is read as 512.
         (Transport::Udp, Some(edns)) => usize::from(edns.udp_size.clamp(UDP_SIZE_PLAIN, UDP_SIZE)),
-    };
-    let opt = reply(query, plan).map_or(0, |reply| reply.length());
-    most.min(response.octets.len())
-        .saturating_sub(query.parsed.question_end() + opt)
+    }
 }
 
 /// The OPT record: one for one (RFC 6891 6.1.1).
 #[inline]
 fn reply<'a>(query: Query<'a>, plan: &Plan<'a>) -> Option<Reply<'a>> {
-    let edns = query.parsed.edns?;
-    let nsid: &[u8] = if edns.nsid { &query.image.options.nsid } else { &[] };
+    let edns = query.parsed.edns.as_ref()?;
+    let keepalive = match (edns.keepalive, query.request.transport) {
+        (Keepalive::Asked, Transport::Tcp) => query.image.options.keepalive,
+        _ => 0,
+    };
     Some(Reply {
         rcode: plan.rcode,
         dnssec_ok: edns.dnssec_ok,
         subnet: plan.subnet,
-        nsid,
+        nsid: plan.nsid,
+        cookie: plan.cookie,
+        keepalive,
         error: plan.error,
     })
 }
@@ -352,14 +427,19 @@ fn version(query: Query<'_>, response: &mut ResponseBuffer, plan: &mut Plan<'_>)
         &[text.len() as u8],
         text,
     ];
+    plan.flags = AA;
+    let length = record.iter().map(|part| part.len()).sum();
+    if length > room(query, response, plan) {
+        plan.flags |= TC;
+        return;
+    }
     let mut at = query.parsed.question_end();
     for part in record {
         response.octets[at..at + part.len()].copy_from_slice(part);
         at += part.len();
     }
-    plan.flags = AA;
     plan.counts = [1, 0, 0];
-    plan.length = at - query.parsed.question_end();
+    plan.length = length;
 }
 
 /// The header, the question as it came (its case kept), and the OPT record.
@@ -370,11 +450,7 @@ fn finish(query: Query<'_>, response: &mut ResponseBuffer, plan: &Plan<'_>) -> O
     let mut at = end + plan.length;
     let mut additionals = plan.counts[2];
     if let Some(reply) = reply(query, plan) {
-        let most = match query.request.transport {
-            Transport::Udp => response.octets.len().min(usize::from(UDP_SIZE)),
-            Transport::Tcp => response.octets.len(),
-        };
-        let written = reply.write(&mut response.octets[at..most]);
+        let written = reply.write(&mut response.octets[at..]);
         additionals += u16::from(written > 0);
         at += written;
     }

@@ -14,6 +14,8 @@ use super::client::{self, Unreachable};
 use crate::answer::explain::Question;
 use crate::control::explain::{explain_one, parse_client, parse_name, parse_type, question};
 use crate::control::reload::build;
+use crate::health::Verdicts;
+use crate::image::Serving;
 use crate::load;
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
@@ -175,7 +177,8 @@ pub(super) fn run(
         return ExitCode::FAILURE;
     }
     let (databases, _) = load::load_databases(config.as_deref());
-    let serving = build(loaded, 0);
+    // Nothing is known of any backend: every one is taken to be healthy.
+    let serving = Serving::new(build(loaded, 0), &Verdicts::default());
     let mut status = ExitCode::SUCCESS;
     for client in clients {
         let explanation = match explain_one(&args.question(client), &serving, &databases) {

@@ -6,11 +6,11 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
@@ -24,17 +24,17 @@ use super::metrics::Sources;
 use super::prober::Prober;
 use super::publisher::Publisher;
 use super::reload::{Before, Reloader, build};
+use super::state::{self, StateFile};
 use crate::config::Control;
 use crate::health::Verdicts;
 use crate::image::Serving;
 use crate::load::Loaded;
 use crate::policy::targets::Targets;
 use crate::server::counters::Threads;
-use crate::server::limit::Limits;
-use crate::server::listen::{self, Bound, Unbound};
-use crate::server::stream::Streams;
+use crate::server::engine::{self, Running};
+use crate::server::listen::{self, Unbound};
+use crate::server::portable::Portable;
 use crate::server::syscall::give_back_freed_memory;
-use crate::server::{Shared, udp};
 
 /// How often what is served no more is looked at, whether it can be freed.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -48,10 +48,12 @@ pub struct Director {
     prober: Prober,
     reloader: Arc<Reloader>,
     api: Api,
-    servers: Servers,
+    servers: Running,
     /// Its file stands for as long as this.
     _socket: Option<ControlSocket>,
     sweeping: AbortHandle,
+    state: Arc<StateFile>,
+    keeping: AbortHandle,
 }
 
 /// Why it could not be started.
@@ -85,54 +87,28 @@ impl fmt::Display for NoStart {
 impl Director {
     /// Starts everything, and returns when everything answers. A reload will read `config`. Within a runtime.
     pub async fn start(config: Option<PathBuf>, loaded: Loaded) -> Result<Self, NoStart> {
-        let (settings, started) = (loaded.settings.clone(), SystemTime::now());
+        let settings = loaded.settings.clone();
         listen::try_bind(&settings).map_err(NoStart::Unbound)?;
-
-        let before = Before::of(&loaded);
-        let targets = Targets::of(&loaded.steering, &loaded.probes);
-        let datagrams = settings.listen.len() * listen::workers(&settings);
-        let threads = Threads::new(datagrams, Handle::current().metrics().num_workers());
-        let serving = build(loaded, threads.count());
-        let publisher = Arc::new(Publisher::new(Serving::new(
-            serving.image.clone(),
-            &Verdicts::default(),
-        )));
-        let prober = Prober::start(publisher.clone());
-        // Nobody is answered before the first round of probes is in, or the warm-up has passed.
-        let served = prober.serve(serving, targets, settings.warmup);
-        served.await.map_err(|_| NoStart::Probes)?;
-        give_back_freed_memory();
+        let threads = engine::threads(&settings, Handle::current().metrics().num_workers());
+        let core = Core::start(config, loaded, threads).await?;
 
         let bound = listen::bind(&settings).map_err(NoStart::Unbound)?;
         let control = ControlSockets::bind(&settings.control).map_err(NoStart::Control)?;
         let listening = bound.iter().map(|bound| bound.address).collect();
-        let servers = Servers::start(bound, &publisher.shared(), &threads)
+        let servers = Running::start(&settings, bound, &core.publisher.shared(), &core.threads)
             .map_err(|error| NoStart::Failed("serving cannot be started", error))?;
-        let count = threads.count();
-        let reloader = Arc::new(Reloader::new(config, settings, before, count, prober.clone()));
-        let sources = Sources {
-            publisher: publisher.clone(),
-            threads,
-            admission: servers.streams.admission(),
-            reloader: reloader.clone(),
-            started,
-        };
-        let api = Api::new(prober.clone(), sources);
-        let (socket, control) = control
-            .start(&api)
-            .map_err(|error| NoStart::Failed("the control API cannot be started", error))?;
-        let sweeping = tokio::spawn(sweep(publisher.clone())).abort_handle();
-        Ok(Self {
-            listening,
-            control,
-            publisher,
-            prober,
-            reloader,
-            api,
-            servers,
-            _socket: socket,
-            sweeping,
-        })
+        core.run(listening, servers, control)
+    }
+
+    /// Starts everything but sockets for queries: those are of a hickory-server of the caller's, which has the handler among its own. `[server]
+    /// listen`, `workers` and `engine` mean nothing here.
+    pub async fn embed(config: Option<PathBuf>, loaded: Loaded) -> Result<(Self, Portable), NoStart> {
+        let control = loaded.settings.control.clone();
+        let desks = available_parallelism().map_or(1, NonZero::get);
+        let core = Core::start(config, loaded, Threads::new(desks, desks)).await?;
+        let control = ControlSockets::bind(&control).map_err(NoStart::Control)?;
+        let handler = Portable::new(core.publisher.shared(), &core.threads, desks);
+        Ok((core.run(Vec::new(), Running::Elsewhere, control)?, handler))
     }
 
     /// The addresses that answer queries, UDP and TCP alike.
@@ -164,6 +140,85 @@ impl Director {
     pub async fn stop(self) {
         tokio::join!(self.servers.stop(), self.api.stop());
         self.sweeping.abort();
+        self.keeping.abort();
+        let last = self.publisher.shared().load().last_usable();
+        let _ = spawn_blocking(move || self.state.hold(last)).await;
+    }
+}
+
+/// A director without sockets.
+struct Core {
+    threads: Arc<Threads>,
+    publisher: Arc<Publisher>,
+    prober: Prober,
+    reloader: Arc<Reloader>,
+    state: Arc<StateFile>,
+    started: SystemTime,
+}
+
+impl Core {
+    /// Returns when there is something to answer from. So many threads will.
+    async fn start(config: Option<PathBuf>, loaded: Loaded, threads: Arc<Threads>) -> Result<Self, NoStart> {
+        let (settings, started) = (loaded.settings.clone(), SystemTime::now());
+        let before = Before::of(&loaded);
+        let targets = Targets::of(&loaded.steering, &loaded.probes);
+        let image = build(loaded, threads.count());
+        let unknown = Serving::new(image.clone(), &Verdicts::default());
+        let publisher = Arc::new(Publisher::new(unknown));
+        let state = Arc::new(StateFile::read(settings.state.clone()));
+        let prober = Prober::start(publisher.clone(), state.last_usable());
+        // Nobody is answered before the first round of probes is in, or the warm-up has passed.
+        let served = prober.serve(image, targets, settings.warmup);
+        served.await.map_err(|_| NoStart::Probes)?;
+        give_back_freed_memory();
+        let count = threads.count();
+        let reloader = Arc::new(Reloader::new(config, settings, before, count, prober.clone()));
+        Ok(Self {
+            threads,
+            publisher,
+            prober,
+            reloader,
+            state,
+            started,
+        })
+    }
+
+    /// With whatever answers, and the control API.
+    fn run(self, listening: Vec<SocketAddr>, servers: Running, control: ControlSockets) -> Result<Director, NoStart> {
+        let Self {
+            threads,
+            publisher,
+            prober,
+            reloader,
+            state,
+            started,
+        } = self;
+        let sources = Sources {
+            publisher: publisher.clone(),
+            threads,
+            admission: servers.admission(),
+            reloader: reloader.clone(),
+            started,
+        };
+        let api = Api::new(prober.clone(), sources);
+        let (socket, control) = control
+            .start(&api)
+            .map_err(|error| NoStart::Failed("the control API cannot be started", error))?;
+        let sweeping = tokio::spawn(sweep(publisher.clone())).abort_handle();
+        let keeping = tokio::spawn(state::keep(state.clone(), publisher.clone())).abort_handle();
+        Ok(Director {
+            listening,
+            control,
+            publisher,
+            prober,
+            reloader,
+            api,
+            servers,
+            _socket: socket,
+            sweeping,
+            state,
+            keeping,
+        })
     }
 }
 
@@ -211,43 +266,11 @@ impl ControlSockets {
     }
 }
 
-/// Whatever answers queries.
-#[derive(Debug)]
-struct Servers {
-    datagrams: Vec<JoinHandle<()>>,
-    stop_datagrams: Arc<AtomicBool>,
-    streams: Streams,
-}
-
-impl Servers {
-    fn start(bound: Vec<Bound>, shared: &Shared, threads: &Arc<Threads>) -> io::Result<Self> {
-        let mut servers = Self {
-            datagrams: Vec::new(),
-            stop_datagrams: Arc::default(),
-            streams: Streams::new(shared.clone(), threads.clone(), Limits::default()),
-        };
-        for Bound { udp, tcp, .. } in bound {
-            servers
-                .datagrams
-                .extend(udp::spawn(udp, shared, threads, &servers.stop_datagrams)?);
-            servers.streams.listen(tcp)?;
-        }
-        Ok(servers)
-    }
-
-    /// Answers what has arrived and ends.
-    async fn stop(self) {
-        self.stop_datagrams.store(true, Ordering::Relaxed);
-        let datagrams = spawn_blocking(|| self.datagrams.into_iter().for_each(|thread| drop(thread.join())));
-        self.streams.stop().await;
-        let _ = datagrams.await;
-    }
-}
-
 async fn sweep(publisher: Arc<Publisher>) {
     let mut ticks = interval(SWEEP);
     loop {
         ticks.tick().await;
+        publisher.turn_secrets(std::time::Instant::now());
         if publisher.has_retired() {
             let publisher = publisher.clone();
             let _ = spawn_blocking(move || {

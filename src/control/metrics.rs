@@ -23,7 +23,7 @@ use crate::server::limit::{self, Admission};
 use crate::wire::code::Rcode;
 
 /// The response codes that are told even before there was one.
-const KNOWN_RCODES: [Rcode; 8] = [
+const KNOWN_RCODES: [Rcode; 9] = [
     Rcode::NOERROR,
     Rcode::FORMERR,
     Rcode::SERVFAIL,
@@ -32,6 +32,7 @@ const KNOWN_RCODES: [Rcode; 8] = [
     Rcode::REFUSED,
     Rcode::YXDOMAIN,
     Rcode::BADVERS,
+    Rcode::BADCOOKIE,
 ];
 
 /// Where the numbers come from that the prober does not tell.
@@ -41,8 +42,8 @@ pub struct Sources {
     pub publisher: Arc<Publisher>,
     /// Queries.
     pub threads: Arc<Threads>,
-    /// Connections.
-    pub admission: Arc<Admission>,
+    /// Connections, if the engine counts them.
+    pub admission: Option<Arc<Admission>>,
     /// Reloads.
     pub reloader: Arc<Reloader>,
     /// When the daemon was started.
@@ -64,7 +65,9 @@ impl Sources {
             &mut out,
             transports.map(|(word, transport)| (word, self.threads.totals(transport))),
         );
-        connections(&mut out, self.admission.counts());
+        if let Some(admission) = &self.admission {
+            connections(&mut out, admission.counts());
+        }
         self.decisions(&mut out);
         pools(&mut out, snapshot);
         targets(&mut out, snapshot);

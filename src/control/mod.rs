@@ -2,6 +2,7 @@
 
 pub mod api;
 mod connections;
+mod cookie_secrets;
 pub mod director;
 pub mod endpoint;
 pub mod explain;
@@ -11,4 +12,5 @@ pub mod prober;
 pub mod publisher;
 pub mod reload;
 pub mod results;
+pub mod state;
 pub mod status;

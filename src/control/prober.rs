@@ -19,7 +19,8 @@ use super::results::Results;
 use crate::health::probe::{Kind, Probe, Verify};
 use crate::health::tracker::{Outcome, Tracker};
 use crate::health::{Verdict, Verdicts};
-use crate::image::Serving;
+use crate::image::{Image, Serving};
+use crate::policy::last::LastUsable;
 use crate::policy::targets::{TargetKey, Targets};
 use crate::probe::{self, Certificates};
 use crate::server::syscall::raise_descriptor_limit;
@@ -89,8 +90,8 @@ pub struct TargetSnapshot {
 /// Something new to serve.
 #[derive(Debug)]
 pub struct Load {
-    /// Worked out with every verdict unknown.
-    pub serving: Serving,
+    /// What will be served.
+    pub image: Arc<Image>,
     /// What is probed for it.
     pub targets: Targets,
     /// What certificates are checked against.
@@ -102,8 +103,8 @@ pub struct Load {
 }
 
 impl Prober {
-    /// Starts the task, within a runtime.
-    pub fn start(publisher: Arc<Publisher>) -> Self {
+    /// Starts the task, within a runtime. `last` is what was usable last when something was served before, by an earlier daemon.
+    pub fn start(publisher: Arc<Publisher>, last: LastUsable) -> Self {
         let run =
             |key: Arc<TargetKey>, certificates: Arc<Certificates>| -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
                 Box::pin(async move { probe::run(&key.probe, key.address, &certificates).await })
@@ -112,13 +113,13 @@ impl Prober {
             tracing::warn!("the limit of descriptors is not known: {error}");
             0
         });
-        Self::start_with(publisher, in_flight_max(descriptors), Arc::new(run))
+        Self::start_with(publisher, last, in_flight_max(descriptors), Arc::new(run))
     }
 
     /// The same with a way to probe, of which so many run at a time. All its time is tokio's: a test can move it by hand.
-    pub fn start_with(publisher: Arc<Publisher>, in_flight_max: usize, run: Arc<Run>) -> Self {
+    pub fn start_with(publisher: Arc<Publisher>, last: LastUsable, in_flight_max: usize, run: Arc<Run>) -> Self {
         let (commands, received) = mpsc::unbounded_channel();
-        tokio::spawn(Task::new(publisher, in_flight_max, run).run(received));
+        tokio::spawn(Task::new(publisher, last, in_flight_max, run).run(received));
         Self {
             commands,
             in_flight_max,
@@ -126,7 +127,7 @@ impl Prober {
     }
 
     /// Hands a load in. What is to be waited for ends when it is served, or with an error if the task is gone.
-    pub fn serve(&self, serving: Serving, targets: Targets, warmup: Duration) -> oneshot::Receiver<()> {
+    pub fn serve(&self, image: Arc<Image>, targets: Targets, warmup: Duration) -> oneshot::Receiver<()> {
         let (served, wait) = oneshot::channel();
         if let Some(fault) = too_many(&targets, self.in_flight_max) {
             tracing::warn!("{fault}");
@@ -137,7 +138,7 @@ impl Prober {
         });
         let certificates = Certificates::read(ways.collect::<Vec<&Verify>>());
         let load = Load {
-            serving,
+            image,
             targets,
             certificates,
             warmup,
@@ -192,7 +193,9 @@ struct Served {
 
 /// A load that waits for its first round.
 struct Waiting {
-    load: Served,
+    image: Arc<Image>,
+    targets: Targets,
+    ids: Vec<Id>,
     /// The targets that have no result yet.
     missing: HashSet<Id>,
     served: oneshot::Sender<()>,
@@ -208,6 +211,8 @@ struct Task {
     /// When each target is probed next, the first first.
     schedule: BinaryHeap<Reverse<(Instant, Id)>>,
     now_served: Option<Served>,
+    /// What was usable last before anything was served.
+    last: LastUsable,
     waiting: Option<Waiting>,
     /// When changed verdicts are published.
     publish_at: Option<Instant>,
@@ -220,7 +225,7 @@ struct Task {
 }
 
 impl Task {
-    fn new(publisher: Arc<Publisher>, in_flight_max: usize, run: Arc<Run>) -> Self {
+    fn new(publisher: Arc<Publisher>, last: LastUsable, in_flight_max: usize, run: Arc<Run>) -> Self {
         let (results, incoming) = mpsc::unbounded_channel();
         Self {
             publisher,
@@ -230,6 +235,7 @@ impl Task {
             next_id: 0,
             schedule: BinaryHeap::new(),
             now_served: None,
+            last,
             waiting: None,
             publish_at: None,
             run,
@@ -315,11 +321,9 @@ impl Task {
         // A load that waited is not served any more: this one has come after it.
         self.waiting = Some(Waiting {
             missing: ids.iter().filter(has_no_result).copied().collect(),
-            load: Served {
-                serving: Arc::new(load.serving),
-                targets: load.targets,
-                ids,
-            },
+            image: load.image,
+            targets: load.targets,
+            ids,
             served: load.served,
             until: now + load.warmup,
         });
@@ -359,8 +363,10 @@ impl Task {
     /// Serves what is served under the verdicts of now.
     fn publish_changes(&mut self) {
         self.publish_at = None;
-        if let Some(served) = self.now_served.take() {
-            self.now_served = Some(self.publish(served));
+        if let Some(mut served) = self.now_served.take() {
+            let verdicts = self.verdicts(&served.targets, &served.ids);
+            served.serving = self.publisher.publish(served.serving.under(&verdicts));
+            self.now_served = Some(served);
         }
     }
 
@@ -389,44 +395,46 @@ impl Task {
         // Who asked may have gone.
         let _ = tell.send(Snapshot {
             serving: served.serving.clone(),
-            verdicts: self.verdicts(served),
+            verdicts: self.verdicts(&served.targets, &served.ids),
             targets: served.ids.iter().filter_map(snapshot).collect(),
             results: self.counted.clone(),
             in_flight: [running, begun.saturating_sub(running)],
         });
     }
 
+    /// Serves what has waited, under the verdicts of now. What was usable last is handed on by name.
     fn serve(&mut self, waiting: Waiting) {
+        let Waiting {
+            image,
+            targets,
+            ids,
+            served,
+            ..
+        } = waiting;
         self.publish_at = None;
-        let load = self.publish(waiting.load);
-        let still: HashSet<Id> = load.ids.iter().copied().collect();
+        let last = match &self.now_served {
+            Some(before) => before.serving.last_usable(),
+            None => std::mem::take(&mut self.last),
+        };
+        let serving = Serving::first(image, &self.verdicts(&targets, &ids), &last);
+        let serving = self.publisher.publish(serving);
+        let still: HashSet<Id> = ids.iter().copied().collect();
         self.probed.retain(|id, _| still.contains(id));
         self.ids.retain(|_, id| still.contains(id));
         self.counted.keep(self.probed.values().flat_map(|probed| &probed.names));
-        self.now_served = Some(load);
+        self.now_served = Some(Served { serving, targets, ids });
         // Who handed it in may have gone.
-        let _ = waiting.served.send(());
+        let _ = served.send(());
     }
 
-    /// Publishes a load under the verdicts of now.
-    fn publish(&self, served: Served) -> Served {
-        let verdicts = self.verdicts(&served);
-        Served {
-            serving: self.publisher.publish(served.serving.under(&verdicts)),
-            ..served
-        }
-    }
-
-    /// The verdicts of now on the addresses of a load.
-    fn verdicts(&self, served: &Served) -> Verdicts {
+    /// The verdicts of now on the addresses of a load, from those on its targets.
+    fn verdicts(&self, targets: &Targets, ids: &[Id]) -> Verdicts {
         let of = |id: &Id| {
             self.probed
                 .get(id)
                 .map_or(Verdict::Unknown, |probed| probed.tracker.verdict)
         };
-        served
-            .targets
-            .verdicts(|place| served.ids.get(place).map_or(Verdict::Unknown, of))
+        targets.verdicts(|place| ids.get(place).map_or(Verdict::Unknown, of))
     }
 
     fn start_probes(&mut self, now: Instant) {

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::cookie_secrets::CookieSecrets;
 use crate::image::Serving;
 use crate::image::tally::{Decision, Tally};
 use crate::server::Shared;
@@ -32,11 +33,15 @@ struct Retired {
     counted: BTreeMap<Decision, u64>,
     /// Since when the image is served that is served now.
     image_since: SystemTime,
+    /// What cookies are made with, where the settings give no secrets.
+    cookie_secrets: CookieSecrets,
 }
 
 impl Publisher {
     /// Begins with this.
-    pub fn new(first: Serving) -> Self {
+    pub fn new(mut first: Serving) -> Self {
+        let cookie_secrets = CookieSecrets::new(Instant::now());
+        first.secrets = first.image.options.secrets.unwrap_or(cookie_secrets.in_force());
         Self {
             shared: Arc::new(ArcSwap::from_pointee(first)),
             retired: Mutex::new(Retired {
@@ -44,6 +49,7 @@ impl Publisher {
                 tallies: Vec::new(),
                 counted: BTreeMap::new(),
                 image_since: SystemTime::now(),
+                cookie_secrets,
             }),
             published: watch::Sender::new(0),
         }
@@ -55,9 +61,10 @@ impl Publisher {
     }
 
     /// Serves this from now on. A query that is being answered is answered from what it began with.
-    pub fn publish(&self, next: Serving) -> Arc<Serving> {
-        let next = Arc::new(next);
+    pub fn publish(&self, mut next: Serving) -> Arc<Serving> {
         let mut retired = self.retired();
+        next.secrets = (next.image.options.secrets).unwrap_or(retired.cookie_secrets.in_force());
+        let next = Arc::new(next);
         let before = self.shared.swap(next.clone());
         if !Arc::ptr_eq(&before.image, &next.image) {
             retired.image_since = SystemTime::now();
@@ -67,6 +74,20 @@ impl Publisher {
         drop(retired);
         self.published.send_modify(|count| *count += 1);
         next
+    }
+
+    /// Takes other secrets for cookies into use, if it is time and the settings give none.
+    pub fn turn_secrets(&self, now: Instant) {
+        let mut retired = self.retired();
+        if !retired.cookie_secrets.turn(now) {
+            return;
+        }
+        // Under the lock nothing else is published, so that nothing newer is lost.
+        let served = self.shared.load_full();
+        if served.image.options.secrets.is_none() {
+            let next = served.with(retired.cookie_secrets.in_force());
+            retired.servings.push(self.shared.swap(Arc::new(next)));
+        }
     }
 
     /// How often something was published: changes whenever that happens.
@@ -153,6 +174,8 @@ fn add_known(to: &mut BTreeMap<Decision, u64>, counts: impl Iterator<Item = (Dec
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::health::Verdicts;
     use crate::image::tally::Counting;
@@ -160,6 +183,7 @@ mod tests {
     use crate::policy::model::Steering;
     use crate::policy::trace::Ear;
     use crate::policy::tree::Forest;
+    use crate::wire::cookie::Secrets;
 
     fn serving() -> Serving {
         let image = Image::compile(
@@ -197,6 +221,44 @@ mod tests {
         assert!(std::ptr::eq(image.as_ptr(), Arc::as_ptr(&shared.load().image)));
     }
 
+    #[test]
+    fn secrets_turn_and_go_on_from_one_serving_to_the_next() {
+        const DAY: Duration = Duration::from_secs(24 * 3_600);
+        let publisher = Publisher::new(serving());
+        let in_force = || publisher.shared().load().secrets;
+        let first = in_force();
+        publisher.publish(serving());
+        assert_eq!(in_force(), first);
+        let image = publisher.shared().load().image.clone();
+        publisher.turn_secrets(Instant::now());
+        assert_eq!(in_force(), first, "it is not time");
+        publisher.turn_secrets(Instant::now() + DAY);
+        let second = in_force();
+        assert_ne!(second, first);
+        assert!(Arc::ptr_eq(&publisher.shared().load().image, &image));
+        publisher.publish(serving());
+        assert_eq!(in_force(), second);
+        assert!(!publisher.sweep(), "nobody reads what was served");
+    }
+
+    #[test]
+    fn secrets_of_the_settings_are_in_force_for_as_long_as_they_are_given() {
+        let given = Secrets::new([7; 16], &[]);
+        let options = Options {
+            secrets: Some(given),
+            ..Options::default()
+        };
+        let forest = Forest::without_databases(Steering::default());
+        let image = Image::compile(&[], &[], forest, options, [1, 2]);
+        let publisher = Publisher::new(Serving::new(Arc::new(image), &Verdicts::default()));
+        let in_force = || publisher.shared().load().secrets;
+        assert_eq!(in_force(), given);
+        publisher.turn_secrets(Instant::now() + Duration::from_secs(48 * 3_600));
+        assert_eq!(in_force(), given);
+        publisher.publish(serving());
+        assert_ne!(in_force(), given);
+    }
+
     /// A steered name whose root is a pool without backends to choose from but one.
     fn steered(name: &str) -> Serving {
         let folder = tempfile::tempdir().unwrap();
@@ -207,7 +269,8 @@ mod tests {
             "[records]\n\"@\".NS = \"ns.example.net.\"\n{name}.steer = \"web\"\n[pools.web]\nbackends = [\"192.0.2.1\"]\n"
         );
         std::fs::write(folder.path().join("zones/example.org.toml"), zone).unwrap();
-        crate::control::reload::build(crate::load::load(Some(&config)), 1)
+        let image = crate::control::reload::build(crate::load::load(Some(&config)), 1);
+        Serving::new(image, &Verdicts::default())
     }
 
     fn count(serving: &Serving, times: usize) {

@@ -12,33 +12,41 @@ use serde::{Deserialize, Serialize};
 use super::prober::Prober;
 use crate::config::Settings;
 use crate::diagnostic::{Diagnostic, Fault};
-use crate::health::Verdicts;
-use crate::image::{Image, Options, Serving};
+use crate::image::{Image, Options};
 use crate::load::geo::{Databases, Locations};
 use crate::load::{self, Loaded};
 use crate::policy::targets::Targets;
 use crate::policy::tree::Forest;
+use crate::server::limit::Limits;
 use crate::wire::name::Name;
 use crate::zone::model::Zone;
 
-/// Compiles what was loaded, every verdict unknown, for so many threads that answer.
-pub fn build(loaded: Loaded, threads: usize) -> Serving {
+/// Compiles what was loaded, for so many threads that answer.
+pub fn build(loaded: Loaded, threads: usize) -> Arc<Image> {
     let Settings {
         client_subnet,
         nsid,
         version,
+        cookies,
         ..
     } = loaded.settings;
     let options = Options {
         client_subnet,
         nsid: nsid.into_bytes(),
         version,
+        cookies,
+        secrets: loaded.cookie_secrets,
+        keepalive: (Limits::default().idle.as_millis() / 100) as u16,
         threads,
     };
-    let verdicts = Verdicts::unknown(loaded.steering.addresses as usize);
     let forest = Forest::new(loaded.steering, loaded.locations.map);
-    let image = Image::compile(&loaded.zones, &loaded.failed, forest, options, random_key());
-    Serving::new(Arc::new(image), &verdicts)
+    Arc::new(Image::compile(
+        &loaded.zones,
+        &loaded.failed,
+        forest,
+        options,
+        random_key(),
+    ))
 }
 
 /// 128 bits that nobody else knows, for the index of names.
@@ -463,7 +471,7 @@ mod tests {
             assert_eq!(loaded.zones[0].soa.serial, serial);
             let apex = &loaded.zones[0].owners[&loaded.zones[0].origin];
             assert_eq!(
-                apex.rrsets[&crate::wire::code::RecordType::SOA].rdata,
+                apex.rrsets.get(&crate::wire::code::RecordType::SOA).unwrap().rdata,
                 [loaded.zones[0].soa.rdata()]
             );
         }

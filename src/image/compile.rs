@@ -1,6 +1,7 @@
 //! From checked zones to an image: each owner and type is answered once, and what was written is kept.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::names::{NONE, NamesBuilder, OwnerKind};
@@ -27,13 +28,18 @@ impl Image {
     /// index of names.
     pub fn compile(zones: &[Zone], failed: &[Name], forest: Forest, options: Options, random: [u64; 2]) -> Image {
         let hosts = reaches_host(&forest.steering);
+        let owners: usize = zones.iter().map(|zone| zone.owners.len()).sum();
         let origins = zones.iter().map(|zone| &zone.origin).chain(failed).cloned().collect();
         let mut compiler = Compiler {
             forest: &forest,
             hosts: &hosts,
-            zones: zones.iter().map(|zone| (zone.origin.clone(), zone)).collect(),
+            zones: (0..)
+                .zip(zones)
+                .map(|(index, zone)| (zone.origin.clone(), (index, zone)))
+                .collect(),
             origins,
-            names: NamesBuilder::new(NameKey::new(random)),
+            // Empty non-terminals come on top: that many more are seldom.
+            names: NamesBuilder::new(NameKey::new(random), owners + owners / 4 + failed.len()),
             entries: Vec::new(),
             tails: Tails::default(),
             steers: Vec::new(),
@@ -52,7 +58,7 @@ impl Image {
                 .names
                 .add(origin.to_lowercase().wire(), OwnerKind::Failed, NONE);
         }
-        compiler.link_parents(zones);
+        compiler.link_parents();
         let Compiler {
             names,
             entries,
@@ -81,8 +87,8 @@ impl Image {
 struct Compiler<'a> {
     forest: &'a Forest,
     hosts: &'a [bool],
-    /// By origin.
-    zones: HashMap<Name, &'a Zone>,
+    /// By origin, with their numbers.
+    zones: HashMap<Name, (u32, &'a Zone)>,
     /// Of every zone: what is at or below another zone's origin is answered from there.
     origins: BTreeSet<Name>,
     names: NamesBuilder,
@@ -95,34 +101,36 @@ struct Compiler<'a> {
     repeats: Vec<RepeatAt>,
 }
 
+/// A name on the way from the apex to an owner.
+struct Passed {
+    name: Name,
+    /// Its number; none if it is another zone's.
+    id: Option<u32>,
+}
+
 impl<'a> Compiler<'a> {
     fn zone(&mut self, index: u32, zone: &'a Zone) -> ZoneInfo {
-        let mut known: HashMap<Name, u32> = HashMap::new();
+        let mut path = Vec::new();
+        // Of owners that hide what is below them the last: in canonical order that comes right after.
+        let mut cover: Option<&Name> = None;
         for (name, owner) in &zone.owners {
-            let is_cut = match zone.lookup(name) {
-                Lookup::Cut(cut, _) if cut != name => continue, // Glue: a query for it is referred.
-                Lookup::Redirect(..) => continue,
-                Lookup::Cut(..) => true,
-                _ => false,
-            };
-            if self.served_elsewhere(zone, name) {
-                self.empty_non_terminals(zone, index, name, &mut known);
-                continue;
+            if cover.is_some_and(|cover| name.is_at_or_below(cover)) {
+                continue; // Glue: a query for it is referred. Or a DNAME redirects it.
             }
-            let lower = name.to_lowercase();
-            let kind = match is_cut {
-                true => OwnerKind::Cut,
-                false if owner.rrsets.contains_key(&RecordType::DNAME) => OwnerKind::Redirect,
-                false => OwnerKind::Node,
+            let kind = match &owner.rrsets {
+                rrsets if rrsets.contains_key(&RecordType::NS) && *name != zone.origin => OwnerKind::Cut,
+                rrsets if rrsets.contains_key(&RecordType::DNAME) => OwnerKind::Redirect,
+                _ => OwnerKind::Node,
             };
-            let id = self.names.add(lower.wire(), kind, index);
-            known.insert(name.clone(), id);
-            self.empty_non_terminals(zone, index, name, &mut known);
-            self.entries_of(zone, name, owner, id);
+            if kind != OwnerKind::Node {
+                cover = Some(name);
+            }
+            self.empty_non_terminals(zone, index, name, &mut path);
+            let id = self.owner(zone, index, (name, owner), kind);
+            self.pass(&mut path, name.clone(), id);
         }
-        self.link_wildcards(&known);
-        if let Some(apex) = known.get(&zone.origin) {
-            self.apexes.insert(zone.origin.clone(), *apex);
+        if let Some(apex) = path.first().and_then(|apex| apex.id) {
+            self.apexes.insert(zone.origin.clone(), apex);
         }
         ZoneInfo {
             origin: zone.origin.clone(),
@@ -132,8 +140,37 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    /// Adds an owner; gives its number, unless its name is another zone's.
+    fn owner(
+        &mut self,
+        zone: &'a Zone,
+        index: u32,
+        (name, owner): (&'a Name, &'a Owner),
+        kind: OwnerKind,
+    ) -> Option<u32> {
+        if self.served_elsewhere(zone, name) {
+            return None;
+        }
+        let lower = name.to_lowercase();
+        let id = self.names.add(lower.wire(), kind, index);
+        self.entries_of(zone, name, owner, id);
+        if kind == OwnerKind::Cut && name.is_wildcard() {
+            // RFC 4592 4.2 leaves open what NS records of a wildcard mean. Its own name is a cut; for others they are data.
+            let synthesised = self.names.add_unlisted(lower.wire(), OwnerKind::Node, index);
+            self.entries_of(zone, name, owner, synthesised);
+            self.names.owner(id).wildcard = synthesised;
+        }
+        Some(id)
+    }
+
     /// Whether a name belongs to a zone below this one.
     fn served_elsewhere(&self, zone: &Zone, name: &Name) -> bool {
+        // Most zones have none below them; it would come right after in the order of names.
+        let after = (Bound::Excluded(&zone.origin), Bound::Unbounded);
+        let next = self.origins.range(after).next();
+        if !next.is_some_and(|next| next.is_at_or_below(&zone.origin)) {
+            return false;
+        }
         let mut at = Some(name.clone());
         while let Some(name) = at.filter(|name| *name != zone.origin) {
             if self.origins.contains(&name) {
@@ -144,66 +181,63 @@ impl<'a> Compiler<'a> {
         false
     }
 
-    /// The names between an owner and the origin exist too (RFC 4592 2.2.2).
-    fn empty_non_terminals(&mut self, zone: &Zone, index: u32, name: &Name, known: &mut HashMap<Name, u32>) {
+    /// The names between an owner and the origin exist too (RFC 4592 2.2.2). Afterwards `path` leads from the apex to the owner.
+    fn empty_non_terminals(&mut self, zone: &Zone, index: u32, name: &Name, path: &mut Vec<Passed>) {
+        while path.pop_if(|passed| !name.is_at_or_below(&passed.name)).is_some() {}
+        let top = path.last().map_or(&zone.origin, |passed| &passed.name);
+        let mut missing = Vec::new();
         let mut at = name.parent();
-        while let Some(name) = at.filter(|name| name.is_at_or_below(&zone.origin)) {
-            // Owners come before those below them.
-            if zone.owners.contains_key(&name) || known.contains_key(&name) {
-                return;
-            }
-            if self.served_elsewhere(zone, &name) {
-                at = name.parent();
-                continue;
-            }
-            let id = self.names.add(name.to_lowercase().wire(), OwnerKind::Node, index);
-            at = name.parent();
-            known.insert(name, id);
+        while let Some(above) = at.filter(|above| above != top && above.is_at_or_below(top)) {
+            at = above.parent();
+            missing.push(above);
+        }
+        for name in missing.into_iter().rev() {
+            let id = match self.served_elsewhere(zone, &name) {
+                true => None,
+                false => Some(self.names.add(name.to_lowercase().wire(), OwnerKind::Node, index)),
+            };
+            self.pass(path, name, id);
         }
     }
 
-    fn link_wildcards(&mut self, known: &HashMap<Name, u32>) {
-        for (name, id) in known.iter().filter(|(name, _)| name.is_wildcard()) {
-            let parent = name.parent().and_then(|parent| known.get(&parent));
-            // A cut at a wildcard is no wildcard: nothing is synthesised from it (RFC 4592 4.2 leaves it open).
-            // A DNAME at one is: it redirects only what is below the wildcard's own name.
-            if let Some(parent) = parent.filter(|_| self.names.owner(*id).kind != OwnerKind::Cut) {
-                self.names.owner(*parent).wildcard = *id;
-            }
+    /// Adds a name to the path; if it is a wildcard, tells it to the name it is below.
+    fn pass(&mut self, path: &mut Vec<Passed>, name: Name, id: Option<u32>) {
+        let wildcard = id.filter(|_| name.is_wildcard());
+        if let (Some(id), Some(parent)) = (wildcard, path.last().and_then(|parent| parent.id)) {
+            let line = self.names.owner(id);
+            let synthesised = if line.kind == OwnerKind::Cut { line.wildcard } else { id };
+            self.names.owner(parent).wildcard = synthesised;
         }
+        path.push(Passed { name, id });
     }
 
     /// DS records are the parent's (RFC 4035 3.1.4.1): where a zone above is served too, what that says is reached from the apex.
-    fn link_parents(&mut self, zones: &'a [Zone]) {
-        for (index, zone) in zones.iter().enumerate() {
-            for (apex, id) in self.apexes_below(zone) {
-                let lookup = zone.lookup(&apex);
-                let kind = match lookup {
-                    Lookup::Cut(cut, _) if *cut == apex => OwnerKind::Cut,
-                    _ => OwnerKind::Node,
-                };
-                let above = self.names.add_unlisted(apex.to_lowercase().wire(), kind, index as u32);
-                let entry = self.entry(zone, &apex, lookup, RecordType::DS, Shape::Exact);
-                let line = self.names.owner(above);
-                (line.entries, line.entry_count) = (self.entries.len() as u32, 1);
-                self.entries.push(entry);
-                self.names.owner(id).above = above;
-            }
+    fn link_parents(&mut self) {
+        for (apex, id) in std::mem::take(&mut self.apexes) {
+            let above = apex.parent().and_then(|above| self.origin_of(&above));
+            let Some(&(index, zone)) = above.and_then(|origin| self.zones.get(&origin)) else {
+                continue;
+            };
+            let lookup = zone.lookup(&apex);
+            let kind = match lookup {
+                Lookup::Cut(cut, _) if *cut == apex => OwnerKind::Cut,
+                _ => OwnerKind::Node,
+            };
+            let above = self.names.add_unlisted(apex.to_lowercase().wire(), kind, index);
+            let entry = self.entry(zone, &apex, lookup, RecordType::DS, Shape::Exact);
+            let line = self.names.owner(above);
+            (line.entries, line.entry_count) = (self.entries.len() as u32, 1);
+            self.entries.push(entry);
+            self.names.owner(id).above = above;
         }
     }
 
-    /// The apexes of the zones right below a zone.
-    fn apexes_below(&self, zone: &Zone) -> Vec<(Name, u32)> {
-        let is_below = |apex: &Name| {
-            let above = apex.parent().and_then(|above| self.zone_of(&above));
-            above.is_some_and(|above| above.origin == zone.origin)
-        };
-        let apexes = self.apexes.iter().filter(|(apex, _)| is_below(apex));
-        apexes.map(|(apex, id)| (apex.clone(), *id)).collect()
-    }
-
     fn entries_of(&mut self, zone: &'a Zone, name: &'a Name, owner: &'a Owner, id: u32) {
-        let lookup = zone.lookup(name);
+        let kind = self.names.owner(id).kind;
+        let lookup = match kind {
+            OwnerKind::Cut => Lookup::Cut(name, owner),
+            _ => Lookup::Found(name, owner),
+        };
         let (shape, types): (Shape, BTreeSet<RecordType>) = match lookup {
             Lookup::Cut(..) => {
                 let ds = owner.rrsets.contains_key(&RecordType::DS).then_some(RecordType::DS);
@@ -298,9 +332,14 @@ impl<'a> Compiler<'a> {
 
     /// The zone that has a name, if it is served here.
     fn zone_of(&self, name: &Name) -> Option<&'a Zone> {
+        let (_, zone) = self.zones.get(&self.origin_of(name)?)?;
+        Some(zone)
+    }
+
+    /// The origin of the zone that has a name, be it one that could not be loaded.
+    fn origin_of(&self, name: &Name) -> Option<Name> {
         let mut above = std::iter::successors(Some(name.clone()), Name::parent);
-        let origin = above.find(|name| self.origins.contains(name))?;
-        self.zones.get(&origin).copied()
+        above.find(|name| self.origins.contains(name))
     }
 
     fn entry(&mut self, zone: &'a Zone, name: &Name, lookup: Lookup<'a>, rtype: RecordType, shape: Shape) -> Entry {

@@ -13,8 +13,10 @@ use std::sync::Arc;
 
 use crate::health::Verdicts;
 use crate::policy::Family;
+use crate::policy::last::LastUsable;
 use crate::policy::model::NodeId;
 use crate::policy::tree::{Forest, Tables};
+use crate::wire::cookie::{Cookies, Secrets};
 use crate::wire::name::Name;
 use crate::zone::model::SteerTtl;
 use lookup::{Case, Found};
@@ -31,6 +33,12 @@ pub struct Options {
     pub nsid: Vec<u8>,
     /// The answer to `version.bind TXT CH`; empty refuses.
     pub version: String,
+    /// What is done about cookies (RFC 7873).
+    pub cookies: Cookies,
+    /// The secrets that cookies are made with; none where the daemon makes its own.
+    pub secrets: Option<Secrets>,
+    /// How long streams may be idle, in units of 100 ms, as those who ask are told (RFC 7828); 0 where nobody is told.
+    pub keepalive: u16,
     /// How many threads answer, each of which counts by itself; none where nothing is to be counted.
     pub threads: usize,
 }
@@ -137,13 +145,38 @@ pub struct Serving {
     pub image: Arc<Image>,
     /// The policy tables under those verdicts.
     pub tables: Tables,
+    /// What cookies are made with. Whoever publishes it sees to it that they are secret.
+    pub secrets: Secrets,
 }
+
+/// In force until others are: cookies made with it prove nothing.
+const NO_SECRET: [u8; 16] = [0; 16];
 
 impl Serving {
     /// Works out the policy tables for these verdicts.
     pub fn new(image: Arc<Image>, verdicts: &Verdicts) -> Serving {
-        let tables = Tables::new(&image.forest, verdicts, None);
-        Serving { image, tables }
+        Self::first(image, verdicts, &LastUsable::default())
+    }
+
+    /// The same for an image that takes the place of another: what was usable last is as that remembered it.
+    pub fn first(image: Arc<Image>, verdicts: &Verdicts, last: &LastUsable) -> Serving {
+        let tables = Tables::first(&image.forest, verdicts, last);
+        let secrets = image.options.secrets.unwrap_or_else(|| Secrets::new(NO_SECRET, &[]));
+        Serving { image, tables, secrets }
+    }
+
+    /// The same with other secrets.
+    pub fn with(&self, secrets: Secrets) -> Serving {
+        Serving {
+            image: self.image.clone(),
+            tables: self.tables.clone(),
+            secrets,
+        }
+    }
+
+    /// What its roots remember of when they were usable last.
+    pub fn last_usable(&self) -> LastUsable {
+        LastUsable::of(&self.image.forest, &self.tables)
     }
 
     /// The same image under other verdicts. What was usable last is carried over.
@@ -152,6 +185,7 @@ impl Serving {
         Serving {
             image: self.image.clone(),
             tables,
+            secrets: self.secrets,
         }
     }
 }

@@ -53,7 +53,8 @@ pub struct Names {
     /// The most labels any owner has.
     pub depth: usize,
     slots: Box<[u64]>,
-    owners: Box<[Owner]>,
+    /// Memory aligned to cache lines cannot be made smaller in place, so what is too much of it stays: it is never touched.
+    owners: Vec<Owner>,
     long: Box<[u8]>,
 }
 
@@ -62,19 +63,19 @@ pub struct Names {
 pub struct NamesBuilder {
     key: NameKey,
     owners: Vec<Owner>,
-    /// Hash and number of those to be found.
-    listed: Vec<(u64, u32)>,
+    /// The numbers of those that are not to be found, in their order.
+    unlisted: Vec<u32>,
     long: Vec<u8>,
     depth: usize,
 }
 
 impl NamesBuilder {
-    /// An empty one.
-    pub fn new(key: NameKey) -> Self {
+    /// An empty one, with room for so many owners: to make room means to copy what is there.
+    pub fn new(key: NameKey, owners: usize) -> Self {
         Self {
             key,
-            owners: Vec::new(),
-            listed: Vec::new(),
+            owners: Vec::with_capacity(owners),
+            unlisted: Vec::new(),
             long: Vec::new(),
             depth: 0,
         }
@@ -87,8 +88,7 @@ impl NamesBuilder {
 
     /// Adds an owner that can be found by its name, in lower-case wire form.
     pub fn add(&mut self, lower: &[u8], kind: OwnerKind, zone: u32) -> u32 {
-        let id = self.add_unlisted(lower, kind, zone);
-        self.listed.push((self.key.name(lower), id));
+        let id = self.push(lower, kind, zone);
         let mut labels = 0;
         let mut at = 0;
         while let Some(length) = lower.get(at).filter(|length| **length > 0) {
@@ -101,6 +101,12 @@ impl NamesBuilder {
 
     /// Adds an owner that can only be reached from another.
     pub fn add_unlisted(&mut self, lower: &[u8], kind: OwnerKind, zone: u32) -> u32 {
+        let id = self.push(lower, kind, zone);
+        self.unlisted.push(id);
+        id
+    }
+
+    fn push(&mut self, lower: &[u8], kind: OwnerKind, zone: u32) -> u32 {
         let mut name = [0; INLINE];
         let name_at = self.long.len() as u32;
         match name.get_mut(..lower.len()) {
@@ -129,22 +135,27 @@ impl NamesBuilder {
 
     /// The index.
     pub fn finish(self) -> Names {
-        let size = (self.listed.len() * 2).next_power_of_two().max(8);
-        let mut slots = vec![0; size].into_boxed_slice();
-        for (hash, id) in self.listed {
-            let mut at = home(hash, size - 1);
-            while slots[at] != 0 {
-                at = (at + 1) & (size - 1);
-            }
-            slots[at] = slot(hash, id);
-        }
-        Names {
+        let size = (self.owners.len() * 2).next_power_of_two().max(8);
+        let mut names = Names {
             key: self.key,
             depth: self.depth,
-            slots,
-            owners: self.owners.into(),
+            slots: vec![0; size].into(),
+            owners: self.owners,
             long: self.long.into(),
+        };
+        let mut unlisted = self.unlisted.into_iter().peekable();
+        for id in 0..names.owners.len() as u32 {
+            if unlisted.next_if_eq(&id).is_some() {
+                continue;
+            }
+            let hash = names.key.name(names.name(id));
+            let mut at = home(hash, size - 1);
+            while names.slots[at] != 0 {
+                at = (at + 1) & (size - 1);
+            }
+            names.slots[at] = slot(hash, id);
         }
+        names
     }
 }
 
@@ -241,7 +252,7 @@ mod tests {
     fn finds_what_was_added_and_nothing_else() {
         assert_eq!(size_of::<Owner>(), 64);
         let key = NameKey::new([3, 5]);
-        let mut builder = NamesBuilder::new(key);
+        let mut builder = NamesBuilder::new(key, 0);
         let name =
             |index: usize| Name::parse(&format!("h{index}.{}.example.com.", "x".repeat(index % 60 + 1)), None).unwrap();
         for index in 0..1000 {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::master;
-use crate::config::Settings;
+use crate::config::{Settings, SystemFolders};
 use crate::diagnostic::{Diagnostic, Source};
 use crate::spec::Faults;
 use crate::spec::file::{self, Origin, ZoneSpec};
@@ -33,13 +33,23 @@ pub(super) struct Config {
     pub(super) modified: SystemTime,
 }
 
+/// The folders that systemd gives the daemon, if it does.
+fn system_folders() -> SystemFolders {
+    // It may give several, separated by colons.
+    let first = |variable| {
+        let folders = std::env::var_os(variable)?;
+        let first = std::env::split_paths(&folders).next();
+        first.filter(|folder| !folder.as_os_str().is_empty())
+    };
+    SystemFolders {
+        runtime: first("RUNTIME_DIRECTORY"),
+        state: first("STATE_DIRECTORY"),
+    }
+}
+
 impl Config {
     /// Reads windrose.toml, if there is one. `flag` is `--config`.
     pub(super) fn read(flag: Option<&Path>) -> Self {
-        // Systemd may give several, separated by colons.
-        let runtime = std::env::var_os("RUNTIME_DIRECTORY")
-            .and_then(|folders| std::env::split_paths(&folders).next())
-            .filter(|folder| !folder.as_os_str().is_empty());
         let found = CONFIG_PATHS.iter().map(PathBuf::from).find(|path| path.exists());
         let path = flag.map(Path::to_path_buf).or(found);
         let read = path.as_deref().map(read);
@@ -67,7 +77,7 @@ impl Config {
         };
         let folder = path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
         Self {
-            settings: Settings::new(&spec, folder, runtime.as_deref()),
+            settings: Settings::new(&spec, folder, &system_folders()),
             folder: folder.to_path_buf(),
             spec,
             faults,

@@ -3,6 +3,7 @@
 //! This is the only reader of files, but for the certificates that `probe` reads; what they say is checked by the modules below, all files
 //! together, since what windrose.toml defines is known in every zone.
 
+mod cookie_secrets;
 mod files;
 pub mod geo;
 pub mod master;
@@ -21,6 +22,7 @@ use crate::policy::names::Scope;
 use crate::policy::questions::Questions;
 use crate::probe::roots_of;
 use crate::spec::file::{Origin, ZoneSpec};
+use crate::wire::cookie::Secrets;
 use crate::wire::name::Name;
 use crate::zone;
 use crate::zone::model::Zone;
@@ -31,6 +33,8 @@ use crate::zone::roots::Roots;
 pub struct Loaded {
     /// The daemon's settings; the defaults where windrose.toml is faulty.
     pub settings: Settings,
+    /// The secrets that cookies are made with, if windrose.toml names a file of them.
+    pub cookie_secrets: Option<Secrets>,
     /// Whether windrose.toml itself (or the zones folder as a whole) is faulty, so that nothing should be served: then no zone is
     /// given here.
     pub unusable: bool,
@@ -60,6 +64,7 @@ pub fn load(config: Option<&Path>) -> Loaded {
 /// The same, when it was done before: location databases that are the same, and of which the same is asked, are not read again.
 pub fn load_again(config: Option<&Path>, before: Option<&Locations>) -> Loaded {
     let mut config = Config::read(config);
+    let cookie_secrets = cookie_secrets::read(&config.spec, &config.folder, &mut config.faults);
     let mut files = files::read_folder(&mut config);
     files::one_file_an_origin(&mut files);
 
@@ -106,6 +111,7 @@ pub fn load_again(config: Option<&Path>, before: Option<&Locations>) -> Loaded {
     let checked = check::check(&mut scopes);
     let mut loaded = Loaded {
         settings: config.settings,
+        cookie_secrets,
         ..Loaded::default()
     };
     let mut served = vec![true];

@@ -74,7 +74,7 @@ sub.NS = "ns.sub"
         ],
         [7_200, 1_800, 1_209_600, 60, 3_600]
     );
-    let ttl = |owner, rtype| zone.owners[&name(zone, owner)].rrsets[&rtype].ttl;
+    let ttl = |owner, rtype| zone.owners[&name(zone, owner)].rrsets.get(&rtype).unwrap().ttl;
     assert_eq!(ttl("@", RecordType::SOA), 3_600);
     assert_eq!(ttl("@", RecordType::NS), 60);
     assert_eq!(ttl("@", RecordType::MX), 86_400);
@@ -102,7 +102,10 @@ backends = ["192.0.2.1"]
     assert_eq!(ttl("c"), None);
     assert_eq!(loaded.steering.nodes[0].root.ttl, Some(SteerTtl::fixed(40)));
     // The range is for steered answers only.
-    assert_eq!(zone.owners[&name(zone, "b")].rrsets[&RecordType::TXT].ttl, 300);
+    assert_eq!(
+        zone.owners[&name(zone, "b")].rrsets.get(&RecordType::TXT).unwrap().ttl,
+        300
+    );
 }
 
 #[test]

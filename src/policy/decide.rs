@@ -13,7 +13,7 @@ use super::sticky::{self, Scored, Sticky};
 use super::{Client, Family};
 use crate::geo::Whereabouts;
 use crate::geo::coordinates::Coordinates;
-use crate::health::Verdicts;
+use crate::health::{Verdict, Verdicts};
 
 /// Where draws come from; an argument, so that a test can try every outcome.
 pub trait Chance {
@@ -57,11 +57,14 @@ pub enum Decision {
 pub enum Grounds<'a> {
     /// These verdicts, and `min_healthy` counts.
     Verdicts(&'a Verdicts),
+    /// What could be handed out at some moment is up, all else is down, and `min_healthy` is waived.
+    Last(&'a Verdicts),
     /// Every address is up, and `min_healthy` is waived.
     Waived,
 }
 
-/// Decides for a client. `last` are the verdicts at the last moment when the root was usable for the family, if ever.
+/// Decides for a client. `last` is what could be handed out ([`handed_out`]) at the last moment when the root was usable for the family, if
+/// ever.
 pub fn decide(
     steering: &Steering,
     root: NodeId,
@@ -94,13 +97,38 @@ pub fn decide(
 
 /// Whether a node is usable for a family and a client.
 pub fn usable(steering: &Steering, node: NodeId, family: Family, client: &Client, verdicts: &Verdicts) -> bool {
+    usable_on(Grounds::Verdicts(verdicts), steering, node, family, client)
+}
+
+fn usable_on(grounds: Grounds<'_>, steering: &Steering, node: NodeId, family: Family, client: &Client) -> bool {
     Walk {
         steering,
         family,
         client,
-        grounds: Grounds::Verdicts(verdicts),
+        grounds,
     }
     .usable(node)
+}
+
+/// What could be handed out under these verdicts: the healthy addresses of every usable pool are up, all else is down.
+pub fn handed_out(steering: &Steering, verdicts: &Verdicts) -> Verdicts {
+    let mut handed_out = Verdicts::default();
+    for node in &steering.nodes {
+        let NodeKind::Pool(pool) = &node.kind else { continue };
+        for family in [Family::Ipv4, Family::Ipv6] {
+            // No client is in this: a pool is usable for everybody or for nobody.
+            let is_usable = pool_usable(pool, family, Grounds::Verdicts(verdicts));
+            let addresses = pool
+                .backends
+                .iter()
+                .flat_map(|backend| backend.target.addresses(family));
+            for (_, id) in addresses {
+                let is_up = is_usable && verdicts.healthy(id);
+                handed_out.set(id, if is_up { Verdict::Up } else { Verdict::Down });
+            }
+        }
+    }
+    handed_out
 }
 
 /// Where a decision starts and what it believes: at the root by the verdicts while that is usable, else by the root's
@@ -123,7 +151,9 @@ pub fn grounds<'a>(
             // "'last': the members that were usable at the last moment when some were." If there was none, and for a client
             // for whom there was none, all.
             Fallback::Last => match last {
-                Some(last) if usable(steering, root, family, client, last) => (root, Grounds::Verdicts(last)),
+                Some(last) if usable_on(Grounds::Last(last), steering, root, family, client) => {
+                    (root, Grounds::Last(last))
+                }
                 _ => all,
             },
             // "'servfail'."
@@ -134,36 +164,21 @@ pub fn grounds<'a>(
     };
     // "Nothing left: SERVFAIL with an extended error." So it is where `otherwise` has no backend of the family.
     let (start, grounds) = way;
-    Walk {
-        steering,
-        family,
-        client,
-        grounds,
-    }
-    .usable(start)
-    .then_some(way)
+    usable_on(grounds, steering, start, family, client).then_some(way)
 }
 
 /// The addresses that a chosen backend hands out, in the order written; none for a host.
 pub fn addresses(backend: &Backend, family: Family, grounds: Grounds<'_>) -> Vec<IpAddr> {
     // "Healthy is a property of an address: every probe of its pool passes, or is still unknown, on that address."
     let healthy = |id| match grounds {
-        Grounds::Verdicts(verdicts) => verdicts.healthy(id),
+        Grounds::Verdicts(verdicts) | Grounds::Last(verdicts) => verdicts.healthy(id),
         Grounds::Waived => true,
     };
-    match (&backend.target, family) {
-        (Target::Addresses { ipv4, .. }, Family::Ipv4) => ipv4
-            .iter()
-            .filter(|(_, id)| healthy(*id))
-            .map(|(address, _)| IpAddr::V4(*address))
-            .collect(),
-        (Target::Addresses { ipv6, .. }, Family::Ipv6) => ipv6
-            .iter()
-            .filter(|(_, id)| healthy(*id))
-            .map(|(address, _)| IpAddr::V6(*address))
-            .collect(),
-        (Target::Host(_), _) => Vec::new(),
-    }
+    let addresses = backend.target.addresses(family).into_iter();
+    addresses
+        .filter(|(_, id)| healthy(*id))
+        .map(|(address, _)| address)
+        .collect()
 }
 
 /// Whether some backend of some pool at or below the node has the family. Fallback pools do not count: they must have the
@@ -322,7 +337,7 @@ impl Walk<'_> {
     /// "Usable is a property of a member for a family."
     fn usable(&self, node: NodeId) -> bool {
         match &self.steering.node(node).kind {
-            NodeKind::Pool(pool) => self.pool_usable(pool),
+            NodeKind::Pool(pool) => pool_usable(pool, self.family, self.grounds),
             // "A policy is usable while some member is (for rules: some member in this client's list)."
             NodeKind::Policy(policy) => order(self.steering, policy, self.client)
                 .into_iter()
@@ -334,30 +349,6 @@ impl Walk<'_> {
         let node = policy.members[member].node;
         // "A member without any backend of the family is passed over."
         has_family(self.steering, node, self.family) && self.usable(node)
-    }
-
-    /// "A pool is usable for IPv4 while enough of its backends have a healthy IPv4 address"; never without any.
-    fn pool_usable(&self, pool: &Pool) -> bool {
-        let healthy: Vec<&Backend> = pool.backends.iter().filter(|backend| self.healthy(backend)).collect();
-        let enough = match (self.grounds, pool.min_healthy) {
-            // "fallback waives verdicts and `min_healthy`".
-            (Grounds::Waived, _) => true,
-            // "A count of backends,"
-            (Grounds::Verdicts(_), MinHealthy::Backends(count)) => healthy.len() >= count as usize,
-            // "or healthy weight x 100 >= percent x configured weight, in exact integers; drained and down ones stay in the
-            // denominator", and so do those without the family.
-            (Grounds::Verdicts(_), MinHealthy::Percent(percent)) => {
-                let healthy_weight: u64 = healthy.iter().map(|backend| u64::from(backend.weight)).sum();
-                let configured_weight: u64 = pool.backends.iter().map(|backend| u64::from(backend.weight)).sum();
-                healthy_weight * 100 >= u64::from(percent) * configured_weight
-            }
-        };
-        enough && !healthy.is_empty()
-    }
-
-    /// Whether the backend has something of the family to hand out. A host has, always and in both families.
-    fn healthy(&self, backend: &Backend) -> bool {
-        is_host(backend) || !addresses(backend, self.family, self.grounds).is_empty()
     }
 
     /// The member that serves, of a usable policy.
@@ -383,7 +374,7 @@ impl Walk<'_> {
         let shares = shares(
             pool.backends
                 .iter()
-                .map(|backend| (backend.weight, self.healthy(backend))),
+                .map(|backend| (backend.weight, healthy(backend, self.family, self.grounds))),
         );
         let names = pool.backends.iter().map(|backend| backend.name.as_str());
         match pool.answers {
@@ -423,6 +414,31 @@ impl Walk<'_> {
         }
         drawn
     }
+}
+
+/// "A pool is usable for IPv4 while enough of its backends have a healthy IPv4 address"; never without any.
+fn pool_usable(pool: &Pool, family: Family, grounds: Grounds<'_>) -> bool {
+    let backends = pool.backends.iter();
+    let healthy: Vec<&Backend> = backends.filter(|backend| healthy(backend, family, grounds)).collect();
+    let enough = match (grounds, pool.min_healthy) {
+        // "fallback waives verdicts and `min_healthy`".
+        (Grounds::Waived | Grounds::Last(_), _) => true,
+        // "A count of backends,"
+        (Grounds::Verdicts(_), MinHealthy::Backends(count)) => healthy.len() >= count as usize,
+        // "or healthy weight x 100 >= percent x configured weight, in exact integers; drained and down ones stay in the
+        // denominator", and so do those without the family.
+        (Grounds::Verdicts(_), MinHealthy::Percent(percent)) => {
+            let healthy_weight: u64 = healthy.iter().map(|backend| u64::from(backend.weight)).sum();
+            let configured_weight: u64 = pool.backends.iter().map(|backend| u64::from(backend.weight)).sum();
+            healthy_weight * 100 >= u64::from(percent) * configured_weight
+        }
+    };
+    enough && !healthy.is_empty()
+}
+
+/// Whether the backend has something of the family to hand out. A host has, always and in both families.
+fn healthy(backend: &Backend, family: Family, grounds: Grounds<'_>) -> bool {
+    is_host(backend) || !addresses(backend, family, grounds).is_empty()
 }
 
 /// What each weighs in a draw, from its weight and whether it is usable (or healthy).

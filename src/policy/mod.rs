@@ -8,6 +8,7 @@ pub mod classes;
 pub mod client;
 pub mod client_map;
 pub mod decide;
+pub mod last;
 pub mod model;
 pub mod names;
 pub mod order;

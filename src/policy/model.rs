@@ -187,6 +187,19 @@ impl Pool {
 }
 
 impl Target {
+    /// What is handed out in answers of a family, with the ids of the verdicts: the addresses in the order written, none for a host.
+    pub fn addresses(&self, family: Family) -> Vec<(IpAddr, AddressId)> {
+        match (self, family) {
+            (Target::Host(_), _) => Vec::new(),
+            (Target::Addresses { ipv4, .. }, Family::Ipv4) => {
+                ipv4.iter().map(|(address, id)| (IpAddr::V4(*address), *id)).collect()
+            }
+            (Target::Addresses { ipv6, .. }, Family::Ipv6) => {
+                ipv6.iter().map(|(address, id)| (IpAddr::V6(*address), *id)).collect()
+            }
+        }
+    }
+
     /// Whether it can be handed out in answers of a family.
     pub fn has_family(&self, family: Family) -> bool {
         match (self, family) {

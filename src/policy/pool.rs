@@ -167,7 +167,8 @@ impl PoolTable {
                 });
             }
         }
-        let usable = !healthy.is_empty() && (under == Under::Waived || enough(pool, &healthy));
+        // "fallback waives verdicts and `min_healthy`": what was usable last was so by what was wanted then.
+        let usable = !healthy.is_empty() && (under != Under::Verdicts || enough(pool, &healthy));
         let candidates = by_weight(healthy, |candidate| &mut candidate.weight);
         let weighted: Vec<_> = candidates.iter().map(Candidate::weighted).collect();
         let choice = Choice::new(sticky, &weighted);

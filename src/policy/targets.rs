@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::Family;
 use super::build::Probes;
 use super::model::{NodeKind, Steering, Target};
 use crate::health::probe::Probe;
@@ -87,15 +88,10 @@ impl Targets {
     }
 }
 
-fn addresses(target: &Target) -> Vec<(IpAddr, AddressId)> {
-    match target {
-        Target::Host(_) => Vec::new(),
-        Target::Addresses { ipv4, ipv6 } => {
-            let ipv4 = ipv4.iter().map(|(address, id)| (IpAddr::V4(*address), *id));
-            ipv4.chain(ipv6.iter().map(|(address, id)| (IpAddr::V6(*address), *id)))
-                .collect()
-        }
-    }
+/// Those of both families.
+fn addresses(target: &Target) -> impl Iterator<Item = (IpAddr, AddressId)> {
+    let ipv4 = target.addresses(Family::Ipv4).into_iter();
+    ipv4.chain(target.addresses(Family::Ipv6))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::Family;
 use super::alias::Chance;
 use super::client::ClientKey;
 use super::client_map::ClientMap;
+use super::last::LastUsable;
 use super::model::{Choose, Fallback, Node, NodeId, NodeKind, Steering};
 use super::policy_table::{Beneath, PolicyTable};
 use super::pool::PoolTable;
@@ -35,27 +36,36 @@ pub struct Forest {
 }
 
 /// The nodes under one set of verdicts.
-type Level = Arc<[Arc<NodeTable>]>;
+pub(super) type Level = Arc<[Arc<NodeTable>]>;
 
 /// One node under one set of verdicts: for each family.
 #[derive(Debug)]
-enum NodeTable {
+pub(super) enum NodeTable {
     Pool([PoolTable; 2]),
     Policy([PolicyTable; 2]),
 }
 
-/// What follows from the verdicts in force.
-#[derive(Debug)]
+/// What follows from the verdicts in force. A clone shares all that is large.
+#[derive(Debug, Clone)]
 pub struct Tables {
     level: Level,
     /// By which the level was worked out.
-    verdicts: Verdicts,
-    /// For each root with fallback "last" and each family: whom it was usable for last under which level.
-    last: Vec<(NodeId, [Vec<LastUsable>; 2])>,
+    verdicts: Arc<Verdicts>,
+    /// For each root with fallback "last" and each family: the moments at which it was usable, the newest first, each with those for whom it
+    /// was the last one.
+    last: Vec<(NodeId, [Vec<Moment>; 2])>,
 }
 
-/// Whom a root was usable for last under a level.
-type LastUsable = (Usable, Level);
+/// A moment at which a root was usable.
+#[derive(Debug, Clone)]
+struct Moment {
+    /// For whom it was the last one.
+    whom: Usable,
+    /// How things stood.
+    level: Level,
+    /// By which the level was worked out.
+    verdicts: Arc<Verdicts>,
+}
 
 /// Where a walk ends.
 #[derive(Debug)]
@@ -223,7 +233,7 @@ impl Forest {
     }
 
     /// The tables of all nodes. Members come before the policies that name them. What would come out as it was before is kept.
-    fn level_under(&self, verdicts: &Verdicts, under: Under, before: Option<&Tables>) -> Level {
+    pub(super) fn level_under(&self, verdicts: &Verdicts, under: Under, before: Option<&Tables>) -> Level {
         let mut level: Vec<Arc<NodeTable>> = Vec::with_capacity(self.steering.nodes.len());
         for (index, node) in self.steering.nodes.iter().enumerate() {
             let kept = before.and_then(|before| {
@@ -292,28 +302,60 @@ impl Tables {
     /// Works out the tables for these verdicts. `before` are those, of the same forest, that they take the place of.
     pub fn new(forest: &Forest, verdicts: &Verdicts, before: Option<&Tables>) -> Self {
         let level = forest.level_under(verdicts, Under::Verdicts, before);
-        let classes = forest.clients.classes.count();
-        let nodes = forest.steering.nodes.iter().enumerate();
-        let last = nodes.filter(|(_, node)| node.root.fallback == Fallback::Last);
-        let last = last.map(|(index, _)| {
-            let id = NodeId(index as u32);
-            let of = |family| {
-                let now = level[index].usable(family);
-                let earlier = before.map_or(&[][..], |before| before.all_last(id, family));
-                let left = earlier
-                    .iter()
-                    .map(|(whom, level)| (whom.without(now, classes), level.clone()));
-                let all = [(now.clone(), level.clone())].into_iter().chain(left);
-                all.filter(|(whom, _)| *whom != Usable::Never).collect()
+        Self::after(forest, verdicts, level, |root, family| {
+            before.map_or_else(Vec::new, |before| before.all_last(root, family).to_vec())
+        })
+    }
+
+    /// Works out the first tables of a forest. `last` is what is remembered of those of another load.
+    pub fn first(forest: &Forest, verdicts: &Verdicts, last: &LastUsable) -> Self {
+        let level = forest.level_under(verdicts, Under::Verdicts, None);
+        let found = last.levels(forest);
+        Self::after(forest, verdicts, level, |root, family| {
+            let levels = found.get(&root).map_or(&[][..], |found| &found[family as usize]);
+            let moment = |(verdicts, level): &(Arc<Verdicts>, Level)| Moment {
+                whom: level[root.0 as usize].usable(family).clone(),
+                level: level.clone(),
+                verdicts: verdicts.clone(),
             };
-            (id, [of(Family::Ipv4), of(Family::Ipv6)])
+            levels.iter().map(moment).collect()
+        })
+    }
+
+    /// The tables of a level; `earlier` are the moments of a root before it, the newest first. Each is kept for those clients for whom there was
+    /// none since.
+    fn after(
+        forest: &Forest,
+        verdicts: &Verdicts,
+        level: Level,
+        earlier: impl Fn(NodeId, Family) -> Vec<Moment>,
+    ) -> Self {
+        let classes = forest.clients.classes.count();
+        let verdicts = Arc::new(verdicts.clone());
+        let nodes = (0..).map(NodeId).zip(&forest.steering.nodes);
+        let roots = nodes.filter(|(_, node)| node.root.fallback == Fallback::Last);
+        let last = roots.map(|(root, _)| {
+            let of = |family| {
+                let now = Moment {
+                    whom: level[root.0 as usize].usable(family).clone(),
+                    level: level.clone(),
+                    verdicts: verdicts.clone(),
+                };
+                let mut since = Usable::Never;
+                let mut moments = Vec::new();
+                for mut moment in [now].into_iter().chain(earlier(root, family)) {
+                    moment.whom = moment.whom.without(&since, classes);
+                    if moment.whom != Usable::Never {
+                        since = since.or(&moment.whom, classes);
+                        moments.push(moment);
+                    }
+                }
+                moments
+            };
+            (root, [of(Family::Ipv4), of(Family::Ipv6)])
         });
         let last = last.collect();
-        Self {
-            level,
-            verdicts: verdicts.clone(),
-            last,
-        }
+        Self { level, verdicts, last }
     }
 
     /// Whether a node has the very table that it has in others: nothing beneath it has changed between them.
@@ -321,7 +363,13 @@ impl Tables {
         Arc::ptr_eq(&self.level[node.0 as usize], &other.level[node.0 as usize])
     }
 
-    fn all_last(&self, root: NodeId, family: Family) -> &[LastUsable] {
+    /// The verdicts and the tables at each moment of a root with fallback "last", the newest first.
+    pub(super) fn moments(&self, root: NodeId, family: Family) -> impl Iterator<Item = (&Verdicts, &Level)> {
+        let moments = self.all_last(root, family).iter();
+        moments.map(|moment| (&*moment.verdicts, &moment.level))
+    }
+
+    fn all_last(&self, root: NodeId, family: Family) -> &[Moment] {
         match self.last.binary_search_by_key(&root, |(id, _)| *id) {
             Ok(at) => &self.last[at].1[family as usize],
             Err(_) => &[],
@@ -329,14 +377,16 @@ impl Tables {
     }
 
     fn last(&self, root: NodeId, family: Family, class: u32) -> Option<&Level> {
-        let mut levels = self.all_last(root, family).iter();
-        levels.find(|(whom, _)| whom.is_for(class)).map(|(_, level)| level)
+        let mut moments = self.all_last(root, family).iter();
+        moments
+            .find(|moment| moment.whom.is_for(class))
+            .map(|moment| &moment.level)
     }
 }
 
 impl NodeTable {
     #[inline]
-    fn usable(&self, family: Family) -> &Usable {
+    pub(super) fn usable(&self, family: Family) -> &Usable {
         match self {
             NodeTable::Pool(tables) => &tables[family as usize].usable,
             NodeTable::Policy(tables) => &tables[family as usize].usable,

@@ -67,7 +67,12 @@ pub fn try_bind(settings: &Settings) -> Result<(), Vec<Unbound>> {
 
 /// What is bound, and what is passed over.
 fn bind_all(settings: &Settings) -> Result<(Vec<Bound>, Vec<Unbound>), Vec<Unbound>> {
-    let workers = workers(settings);
+    // Only Linux spreads clients over sockets with one address; elsewhere all would go to one of them.
+    let workers = if cfg!(target_os = "linux") {
+        workers(settings)
+    } else {
+        1
+    };
     let (mut bound, mut faults, mut passed_over) = (Vec::new(), Vec::new(), Vec::new());
     for (place, &address) in settings.listen.iter().enumerate() {
         let earlier = settings.listen.get(..place).unwrap_or_default();
@@ -101,7 +106,7 @@ fn bind_all(settings: &Settings) -> Result<(Vec<Bound>, Vec<Unbound>), Vec<Unbou
     Ok((bound, passed_over))
 }
 
-/// How many UDP threads each address has.
+/// How many UDP threads each address has, or all have under the portable engine.
 pub fn workers(settings: &Settings) -> usize {
     match settings.workers {
         0 => available_parallelism().map_or(1, NonZero::get),

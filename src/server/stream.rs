@@ -154,6 +154,7 @@ fn respond(query: &[u8], source: IpAddr, serving: &Shared, threads: &Arc<Threads
             source,
             transport: Transport::Tcp,
             random: random.u64(..),
+            now: super::unix_seconds(),
         };
         let answered = catch_unwind(AssertUnwindSafe(|| {
             let serving = serving.load();

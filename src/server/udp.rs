@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use arc_swap::Cache;
+use tokio::task::spawn_blocking;
 use tracing::{error, warn};
 
 use super::Shared;
@@ -32,26 +33,34 @@ const LAST_CALL: Duration = Duration::from_millis(500);
 /// How long to wait after an error of the socket that no query caused, so that the thread never spins.
 const AFTER_ERROR: Duration = Duration::from_millis(10);
 
-/// Answers on every socket until `stop` is true and what has arrived is answered.
-pub fn spawn(
-    sockets: Vec<UdpSocket>,
-    serving: &Shared,
-    threads: &Arc<Threads>,
-    stop: &Arc<AtomicBool>,
-) -> io::Result<Vec<JoinHandle<()>>> {
-    sockets
-        .into_iter()
-        .enumerate()
-        .map(|(worker, socket)| {
+/// Every thread of datagrams.
+#[derive(Debug, Default)]
+pub struct Datagrams {
+    threads: Vec<JoinHandle<()>>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Datagrams {
+    /// Answers on each of these sockets until [`Self::stop`].
+    pub fn listen(&mut self, sockets: Vec<UdpSocket>, serving: &Shared, threads: &Arc<Threads>) -> io::Result<()> {
+        for (worker, socket) in sockets.into_iter().enumerate() {
             socket.set_read_timeout(Some(PATIENCE))?;
             let worker_state = Worker::new(&socket, threads.take(Transport::Udp))?;
-            let (serving, stop) = (serving.clone(), stop.clone());
-            let name = format!("udp-{worker}");
-            thread::Builder::new()
-                .name(name)
-                .spawn(move || worker_state.run(&socket, serving, &stop))
-        })
-        .collect()
+            let (serving, stop) = (serving.clone(), self.stopping.clone());
+            let thread = thread::Builder::new()
+                .name(format!("udp-{worker}"))
+                .spawn(move || worker_state.run(&socket, serving, &stop))?;
+            self.threads.push(thread);
+        }
+        Ok(())
+    }
+
+    /// Answers what has arrived and ends.
+    pub async fn stop(self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let joined = spawn_blocking(|| self.threads.into_iter().for_each(|thread| drop(thread.join())));
+        let _ = joined.await;
+    }
 }
 
 struct Worker {
@@ -60,6 +69,9 @@ struct Worker {
     random: fastrand::Rng,
     seat: Seat,
 }
+
+/// What the edge adds to the queries of a batch: chance, and the time, read once.
+type Edge = (u64, u32);
 
 /// What the stages leave for one another, one for each query of a batch. Kept from batch to batch, since clearing it would cost
 /// more than filling it.
@@ -120,14 +132,14 @@ impl Worker {
 
     /// Answers a batch. If that panics (a bug of ours) it is gone through again one by one: only the query at fault is lost.
     fn serve(&mut self, socket: &UdpSocket, serving: &Serving, count: usize) {
-        let random = self.random.u64(..);
+        let edge = (self.random.u64(..), super::unix_seconds());
         let counting = Counting::new(&serving.image, self.seat.number);
         let whole = catch_unwind(AssertUnwindSafe(|| {
-            self.stages.answer(&self.batch, serving, random, count, counting)
+            self.stages.answer(&self.batch, serving, edge, count, counting)
         }));
         let dropped = match whole {
             Ok(from_port_zero) => (DropReason::PortZero, from_port_zero),
-            Err(_) => (DropReason::Panic, self.one_by_one(serving, random, count)),
+            Err(_) => (DropReason::Panic, self.one_by_one(serving, edge, count)),
         };
         // Before they are sent: whoever has an answer finds it counted.
         let counters = self.seat.counters();
@@ -147,10 +159,10 @@ impl Worker {
 
     /// Returns how many panicked. Decisions of the batch were counted as far as it came; they are not counted again.
     #[cold]
-    fn one_by_one(&mut self, serving: &Serving, random: u64, count: usize) -> usize {
+    fn one_by_one(&mut self, serving: &Serving, edge: Edge, count: usize) -> usize {
         let mut panicked = 0;
         for index in 0..count {
-            let request = request(&self.batch, index, random);
+            let request = request(&self.batch, index, edge);
             let response = &mut self.stages.responses[index];
             let one = catch_unwind(AssertUnwindSafe(|| answer::answer(&request, serving, response)));
             self.stages.outcomes[index] = one.unwrap_or_else(|_| {
@@ -165,13 +177,14 @@ impl Worker {
 
 /// A query of a batch. Its chance comes from that of the batch.
 #[inline]
-fn request(batch: &Batch, index: usize, random: u64) -> Request<'_> {
+fn request(batch: &Batch, index: usize, (random, now): Edge) -> Request<'_> {
     let datagram = batch.datagram(index);
     Request {
         bytes: datagram.bytes,
         source: datagram.source,
         transport: Transport::Udp,
         random: random ^ (index as u64).wrapping_mul(0xd6e8_feb8_6659_fd93),
+        now,
     }
 }
 
@@ -181,7 +194,7 @@ impl Stages {
         &mut self,
         batch: &Batch,
         serving: &Serving,
-        random: u64,
+        edge: Edge,
         count: usize,
         mut counting: Counting<'_>,
     ) -> usize {
@@ -200,7 +213,7 @@ impl Stages {
         }
         let clients = &mut self.clients[..count];
         for (index, ((parsed, located), client)) in parsed.iter().zip(&mut *located).zip(&mut *clients).enumerate() {
-            let request = request(batch, index, random);
+            let request = request(batch, index, edge);
             *located = answer::locate(parsed, &request, serving);
             if let Located::Found(found) = located {
                 image.prefetch_tail(found);
@@ -220,7 +233,7 @@ impl Stages {
             .zip(&mut self.outcomes);
         let mut from_port_zero = 0;
         for (index, (((parsed, located), response), outcome)) in stages.enumerate() {
-            let request = request(batch, index, random);
+            let request = request(batch, index, edge);
             *outcome = match batch.datagram(index).port {
                 // Nobody asks from port 0, and nobody would get the answer.
                 0 => {

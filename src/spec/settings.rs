@@ -12,6 +12,7 @@ use super::steering::{self, SteeringSpec};
 use super::value::{Units, Value};
 use super::{At, Faults, syntax};
 use crate::diagnostic::Source;
+use crate::wire::cookie::Cookies;
 
 /// The most octets of a text that goes into one character string of a TXT record (RFC 1035 3.3).
 const CHARACTER_STRING_MAX: usize = 255;
@@ -26,6 +27,8 @@ pub struct SettingsSpec {
     pub listen: Option<Vec<SocketAddr>>,
     /// `[server] workers`.
     pub workers: Option<u32>,
+    /// Whether `[server] engine` is "portable".
+    pub portable: Option<bool>,
     /// `[server] zones`.
     pub zones: Option<At<String>>,
     /// Whether a fault may hide what `zones` is.
@@ -36,6 +39,10 @@ pub struct SettingsSpec {
     pub nsid: Option<String>,
     /// `[server] version`.
     pub version: Option<String>,
+    /// `[server] cookies`.
+    pub cookies: Option<Cookies>,
+    /// `[server] cookie_secret_file`.
+    pub cookie_secret_file: Option<At<String>>,
     /// `[geo] city`.
     pub city: Option<Vec<At<String>>>,
     /// `[geo] asn`.
@@ -129,6 +136,14 @@ const SERVER_KEYS: &[&str] = &[
     "client_subnet",
     "nsid",
     "version",
+    "cookies",
+    "cookie_secret_file",
+];
+
+const COOKIES: &[(&str, Cookies)] = &[
+    ("on", Cookies::On),
+    ("off", Cookies::Off),
+    ("required", Cookies::Required),
 ];
 
 fn server(entry: &Entry<'_>, spec: &mut SettingsSpec, faults: &mut Faults) {
@@ -136,7 +151,7 @@ fn server(entry: &Entry<'_>, spec: &mut SettingsSpec, faults: &mut Faults) {
     match entry.key {
         "listen" => spec.listen = Some(listen(value, faults)),
         "workers" => spec.workers = value.integer("a number of threads", 0..=WORKERS_MAX, faults),
-        "engine" => engine(value, faults),
+        "engine" => spec.portable = engine(value, faults),
         "zones" => {
             spec.zones = path(value, faults);
             spec.hides_zones |= spec.zones.is_none();
@@ -144,6 +159,8 @@ fn server(entry: &Entry<'_>, spec: &mut SettingsSpec, faults: &mut Faults) {
         "client_subnet" => spec.client_subnet = value.boolean(faults),
         "nsid" => spec.nsid = short(value, faults),
         "version" => spec.version = short(value, faults),
+        "cookies" => spec.cookies = value.word(COOKIES, faults),
+        "cookie_secret_file" => spec.cookie_secret_file = path(value, faults),
         _ => {
             // It may be `zones`, misspelled.
             spec.hides_zones = true;
@@ -180,16 +197,16 @@ fn socket_address(written: &At<String>, faults: &mut Faults) -> Option<SocketAdd
     address
 }
 
-fn engine(value: Value<'_>, faults: &mut Faults) {
-    if value.as_str() == Some("portable") {
+fn engine(value: Value<'_>, faults: &mut Faults) -> Option<bool> {
+    let portable = value.word(&[("native", false), ("portable", true)], faults)?;
+    if !portable && cfg!(not(target_os = "linux")) {
         faults.error_hint(
             &value.span(),
-            "the portable engine is not in this version",
-            "this version has only \"native\"".to_owned(),
+            "the native engine needs Linux",
+            "\"portable\" is what this system has, and the default here".to_owned(),
         );
-    } else {
-        value.word(&[("native", ())], faults);
     }
+    Some(portable)
 }
 
 fn path(value: Value<'_>, faults: &mut Faults) -> Option<At<String>> {

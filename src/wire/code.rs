@@ -98,6 +98,8 @@ impl Rcode {
     pub const YXDOMAIN: Rcode = Rcode(6);
     /// The EDNS version is not implemented (RFC 6891 6.1.3).
     pub const BADVERS: Rcode = Rcode(16);
+    /// The client must show a good server cookie, which comes with this (RFC 7873 8).
+    pub const BADCOOKIE: Rcode = Rcode(23);
 }
 
 impl fmt::Display for Rcode {
@@ -111,6 +113,7 @@ impl fmt::Display for Rcode {
             5 => f.write_str("REFUSED"),
             6 => f.write_str("YXDOMAIN"),
             16 => f.write_str("BADVERS"),
+            23 => f.write_str("BADCOOKIE"),
             other => write!(f, "RCODE{other}"),
         }
     }

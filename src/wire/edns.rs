@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::code::{Rcode, RecordType};
+use super::cookie;
 
 /// The largest datagram that is sent, and so what is offered: it crosses every path unfragmented (DNS flag day 2020).
 pub const UDP_SIZE: u16 = 1232;
@@ -17,6 +18,8 @@ pub const OPT_LENGTH: usize = 11;
 const NSID: u16 = 3;
 /// The option of the client subnet (RFC 7871).
 pub const CLIENT_SUBNET: u16 = 8;
+const COOKIE: u16 = 10;
+const KEEPALIVE: u16 = 11;
 const EXTENDED_ERROR: u16 = 15;
 
 /// The OPT record of a query.
@@ -34,6 +37,23 @@ pub struct Edns {
     pub subnet: Option<Subnet>,
     /// Whether it holds a client subnet that is not one. It matters only to a server that reads them.
     pub bad_subnet: bool,
+    /// Where its cookie stands (RFC 7873).
+    pub cookie: Option<cookie::Place>,
+    /// Whether it holds a cookie that is none. It matters only to a server that reads them.
+    pub bad_cookie: bool,
+    /// Whether it asks how long its connection may be idle (RFC 7828).
+    pub keepalive: Keepalive,
+}
+
+/// What a query says of the time that its connection may be idle (RFC 7828). It means something over TCP only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keepalive {
+    /// Nothing.
+    Absent,
+    /// It asks.
+    Asked,
+    /// It states a time, which only a server may (RFC 7828 3.2.1).
+    Stated,
 }
 
 /// A client subnet option (RFC 7871 6), checked.
@@ -68,8 +88,8 @@ impl Subnet {
     }
 }
 
-/// Reads an OPT record. `Err` holds what could be read of one whose options are cut off.
-pub fn read(class: u16, ttl: u32, rdata: &[u8]) -> Result<Edns, Edns> {
+/// Reads an OPT record, whose data stands at an offset of the message. `Err` holds what could be read of one whose options are cut off.
+pub fn read(class: u16, ttl: u32, rdata: &[u8], rdata_at: usize) -> Result<Edns, Edns> {
     let [_, version, flags, _] = ttl.to_be_bytes();
     let mut edns = Edns {
         udp_size: class,
@@ -78,6 +98,9 @@ pub fn read(class: u16, ttl: u32, rdata: &[u8]) -> Result<Edns, Edns> {
         nsid: false,
         subnet: None,
         bad_subnet: false,
+        cookie: None,
+        bad_cookie: false,
+        keepalive: Keepalive::Absent,
     };
     let mut rest = rdata;
     while !rest.is_empty() {
@@ -93,6 +116,13 @@ pub fn read(class: u16, ttl: u32, rdata: &[u8]) -> Result<Edns, Edns> {
                 Some(subnet) if edns.subnet.is_none() => edns.subnet = Some(subnet),
                 _ => edns.bad_subnet = true,
             },
+            // RFC 7873 5.2: of several, the first counts.
+            COOKIE if edns.cookie.is_none() && !edns.bad_cookie => {
+                edns.cookie = cookie::Place::new(rdata_at + rdata.len() - after.len(), data.len());
+                edns.bad_cookie |= edns.cookie.is_none();
+            }
+            KEEPALIVE if data.is_empty() && edns.keepalive == Keepalive::Absent => edns.keepalive = Keepalive::Asked,
+            KEEPALIVE if !data.is_empty() => edns.keepalive = Keepalive::Stated,
             _ => {} // RFC 6891 6.1.2: unknown options are ignored.
         }
         rest = next;
@@ -138,6 +168,10 @@ pub struct Reply<'a> {
     pub subnet: Option<(Subnet, u8)>,
     /// The server's identifier, if it was asked for and there is one.
     pub nsid: &'a [u8],
+    /// The client's cookie and the server's.
+    pub cookie: Option<&'a [u8; cookie::LENGTH]>,
+    /// How long the connection may be idle, in units of 100 ms; 0 if nothing is said of it.
+    pub keepalive: u16,
     /// An extended error and its text (RFC 8914).
     pub error: Option<(u16, &'a str)>,
 }
@@ -148,7 +182,9 @@ impl Reply<'_> {
         let subnet = self.subnet.map_or(0, |(subnet, _)| 8 + subnet.octets().len());
         let nsid = if self.nsid.is_empty() { 0 } else { 4 + self.nsid.len() };
         let error = self.error.map_or(0, |(_, text)| 6 + text.len());
-        OPT_LENGTH + subnet + nsid + error
+        let cookie = self.cookie.map_or(0, |cookie| 4 + cookie.len());
+        let keepalive = if self.keepalive == 0 { 0 } else { 6 };
+        OPT_LENGTH + subnet + nsid + cookie + keepalive + error
     }
 
     /// Writes it at the start of `octets`, which has room for [`Reply::length`]; returns the octets written, 0 if there is no room.
@@ -190,6 +226,14 @@ impl Reply<'_> {
             out.option(NSID, self.nsid.len())?;
             out.put(self.nsid)?;
         }
+        if let Some(cookie) = self.cookie {
+            out.option(COOKIE, cookie.len())?;
+            out.put(cookie)?;
+        }
+        if self.keepalive > 0 {
+            out.option(KEEPALIVE, 2)?;
+            out.put(&self.keepalive.to_be_bytes())?;
+        }
         if let Some((code, text)) = self.error {
             out.option(EXTENDED_ERROR, 2 + text.len())?;
             out.put(&code.to_be_bytes())?;
@@ -227,7 +271,7 @@ mod tests {
     #[test]
     fn reads_and_returns_a_client_subnet() {
         let option = [0, 8, 0, 7, 0, 1, 24, 0, 192, 0, 2];
-        let edns = read(4096, 0x8000, &option).unwrap();
+        let edns = read(4096, 0x8000, &option, 0).unwrap();
         let subnet = edns.subnet.unwrap();
         assert!(edns.dnssec_ok && !edns.bad_subnet);
         assert_eq!(subnet.client(), Some("192.0.2.0".parse().unwrap()));
@@ -236,6 +280,8 @@ mod tests {
             dnssec_ok: true,
             subnet: Some((subnet, 20)),
             nsid: b"",
+            cookie: None,
+            keepalive: 0,
             error: None,
         };
         let mut octets = [0; 64];

@@ -153,7 +153,7 @@ impl Name {
 
     /// How many labels it has, without the root's.
     pub fn label_count(&self) -> usize {
-        self.labels().count()
+        std::iter::successors(split_label(&self.0), |(_, rest)| split_label(rest)).count()
     }
 
     /// Whether it is the root.
@@ -217,8 +217,26 @@ impl DoubleEndedIterator for Labels<'_> {
     }
 }
 
+/// The first label of a name in wire form, and the name after it; `None` for the root.
+fn split_label(wire: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = wire.split_first()?;
+    rest.split_at_checked(usize::from(*length))
+        .filter(|(label, _)| !label.is_empty())
+}
+
+/// A name in wire form without its first labels.
+fn skip_labels(mut wire: &[u8], count: usize) -> &[u8] {
+    for _ in 0..count {
+        wire = split_label(wire).map_or(wire, |(_, rest)| rest);
+    }
+    wire
+}
+
 /// Compares labels without regard to the case of ASCII letters.
 fn label_order(a: &[u8], b: &[u8]) -> Ordering {
+    if a == b {
+        return Ordering::Equal;
+    }
     a.iter()
         .map(u8::to_ascii_lowercase)
         .cmp(b.iter().map(u8::to_ascii_lowercase))
@@ -263,19 +281,18 @@ impl Hash for Name {
 }
 
 impl Ord for Name {
+    /// The labels nearest the root decide. Names are read from the left all the same, since that is how they stand: of the labels
+    /// at the same place the last that differ count, and the number of labels where none do.
     fn cmp(&self, other: &Self) -> Ordering {
-        let (mut mine, mut theirs) = (self.labels().rev(), other.labels().rev());
-        loop {
-            match (mine.next(), theirs.next()) {
-                (None, None) => return Ordering::Equal,
-                (None, Some(_)) => return Ordering::Less,
-                (Some(_), None) => return Ordering::Greater,
-                (Some(a), Some(b)) => match label_order(a, b) {
-                    Ordering::Equal => {}
-                    order => return order,
-                },
-            }
+        let (mine, theirs) = (self.label_count(), other.label_count());
+        let mut order = mine.cmp(&theirs);
+        let mut a = skip_labels(&self.0, mine.saturating_sub(theirs));
+        let mut b = skip_labels(&other.0, theirs.saturating_sub(mine));
+        while let (Some((label_a, rest_a)), Some((label_b, rest_b))) = (split_label(a), split_label(b)) {
+            order = label_order(label_a, label_b).then(order);
+            (a, b) = (rest_a, rest_b);
         }
+        order
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Kind {
     BadVersion,
     /// A query that can be answered.
     Query,
+    /// A query without a question that holds a cookie (RFC 7873 5.4): it asks for a server cookie.
+    CookieOnly,
 }
 
 /// A query, read. Small, so that a batch of them stays in the nearest cache.
@@ -232,7 +234,10 @@ pub fn parse(bytes: &[u8], key: &NameKey) -> Parsed {
     }
     // RFC 9619: a query has one question.
     if [qd1, qd0] != [0, 1] || !question(bytes, key, &mut parsed) {
-        return malformed(parsed);
+        return match [qd1, qd0] {
+            [0, 0] => without_question(bytes, [an1, an0, ns1, ns0, ar1, ar0], parsed),
+            _ => malformed(parsed),
+        };
     }
     if [an1, an0, ns1, ns0, ar1, ar0] == [0; 6] {
         return if bytes.len() == parsed.question_end() {
@@ -241,8 +246,22 @@ pub fn parse(bytes: &[u8], key: &NameKey) -> Parsed {
             malformed(parsed)
         };
     }
-    let before = u32::from(u16::from_be_bytes([an1, an0])) + u32::from(u16::from_be_bytes([ns1, ns0]));
-    records(bytes, before, u16::from_be_bytes([ar1, ar0]), parsed)
+    records(bytes, [an1, an0, ns1, ns0, ar1, ar0], parsed)
+}
+
+/// A message without a question: well formed only if it asks for a cookie.
+#[cold]
+fn without_question(bytes: &[u8], counts: [u8; 6], parsed: Parsed) -> Parsed {
+    let mut parsed = records(bytes, counts, parsed);
+    let has_cookie = |edns: Edns| edns.cookie.is_some() || edns.bad_cookie;
+    if parsed.kind != Kind::Query {
+        return parsed;
+    }
+    if !parsed.edns.is_some_and(has_cookie) {
+        return malformed(parsed);
+    }
+    parsed.kind = Kind::CookieOnly;
+    parsed
 }
 
 /// A message that cannot be read; under an opcode that is not implemented, that comes first, since it may be well formed there.
@@ -296,7 +315,10 @@ fn question(bytes: &[u8], key: &NameKey, parsed: &mut Parsed) -> bool {
 }
 
 /// Walks the records after the question: only an OPT in the additional section means anything to us.
-fn records(bytes: &[u8], before: u32, additional: u16, mut parsed: Parsed) -> Parsed {
+fn records(bytes: &[u8], counts: [u8; 6], mut parsed: Parsed) -> Parsed {
+    let [an1, an0, ns1, ns0, ar1, ar0] = counts;
+    let before = u32::from(u16::from_be_bytes([an1, an0])) + u32::from(u16::from_be_bytes([ns1, ns0]));
+    let additional = u16::from_be_bytes([ar1, ar0]);
     let mut at = parsed.question_end();
     for index in 0..before + u32::from(additional) {
         let Some(record) = record(bytes, at) else {
@@ -311,7 +333,7 @@ fn records(bytes: &[u8], before: u32, additional: u16, mut parsed: Parsed) -> Pa
             parsed.edns = None;
             return malformed(parsed);
         }
-        match edns::read(record.class, record.ttl, record.rdata) {
+        match edns::read(record.class, record.ttl, record.rdata, record.rdata_at) {
             Ok(edns) => {
                 parsed.edns = Some(edns);
                 if edns.version > 0 && parsed.kind == Kind::Query {
@@ -333,6 +355,7 @@ struct Record<'a> {
     class: u16,
     ttl: u32,
     rdata: &'a [u8],
+    rdata_at: usize,
     end: usize,
 }
 
@@ -364,6 +387,7 @@ fn record(bytes: &[u8], start: usize) -> Option<Record<'_>> {
         class: u16::from_be_bytes([c1, c0]),
         ttl: u32::from_be_bytes([l3, l2, l1, l0]),
         rdata: bytes.get(rdata_at..end)?,
+        rdata_at,
         end,
     })
 }

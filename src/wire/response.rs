@@ -19,6 +19,9 @@ const COMPRESSED_MAX: usize = POINTER_MAX - 256;
 /// The pointer to the name of the question, which stands right after the header.
 pub const QUESTION_POINTER: u16 = 0xc000 | HEADER as u16;
 
+/// Room for most messages.
+const USUAL: usize = 512;
+
 /// The owner of a record that is written.
 #[derive(Debug, Clone, Copy)]
 pub enum Owner<'a> {
@@ -33,7 +36,11 @@ pub enum Owner<'a> {
 pub struct Writer {
     octets: Vec<u8>,
     start: usize,
+    /// Where each suffix stands that may be pointed at. Most answers point at nothing but the question, so that its own suffixes
+    /// are noted when they are first asked for.
     suffixes: HashMap<Vec<u8>, usize>,
+    /// How many labels of the question may not be pointed at; `None` once its suffixes are noted.
+    skip: Option<usize>,
     pointers: Vec<u16>,
     owner_pointers: Vec<u16>,
 }
@@ -42,27 +49,32 @@ impl Writer {
     /// After a question for `name`. The name and its suffixes may be pointed at, less the first `skip` of them.
     pub fn after_question(name: &Name, skip: usize) -> Self {
         let mut writer = Self {
-            octets: vec![0; HEADER],
+            octets: Vec::with_capacity(USUAL),
             start: 0,
             suffixes: HashMap::new(),
+            skip: Some(skip),
             pointers: Vec::new(),
             owner_pointers: Vec::new(),
         };
-        let mut rest = Some(name.clone());
-        let mut at = HEADER;
-        let mut index = 0;
-        while let Some(suffix) = rest.filter(|suffix| !suffix.is_root()) {
-            if index >= skip {
-                writer.suffixes.insert(suffix.wire().to_ascii_lowercase(), at);
-            }
-            at += suffix.wire().first().map_or(0, |length| usize::from(*length)) + 1;
-            index += 1;
-            rest = suffix.parent();
-        }
+        writer.octets.extend_from_slice(&[0; HEADER]);
         writer.octets.extend_from_slice(name.wire());
         writer.octets.extend_from_slice(&[0; 4]);
         writer.start = writer.octets.len();
         writer
+    }
+
+    /// Notes where the suffixes of the question's name stand.
+    fn note_question(&mut self) {
+        let Some(mut skip) = self.skip.take() else { return };
+        let name = self.octets[HEADER..self.start - 4].to_ascii_lowercase();
+        let mut at = 0;
+        while let Some(length) = name.get(at).filter(|length| **length > 0) {
+            if skip == 0 {
+                self.suffixes.insert(name[at..].to_vec(), HEADER + at);
+            }
+            skip = skip.saturating_sub(1);
+            at += usize::from(*length) + 1;
+        }
     }
 
     /// Writes one record of class IN.
@@ -112,12 +124,14 @@ impl Writer {
     }
 
     /// A pointer to a name that was written or is in the question; `None` if it stands nowhere in full.
-    pub fn pointer_to(&self, name: &Name) -> Option<u16> {
+    pub fn pointer_to(&mut self, name: &Name) -> Option<u16> {
+        self.note_question();
         let at = *self.suffixes.get(&name.wire().to_ascii_lowercase())?;
         Some(0xc000 | u16::try_from(at).ok()?)
     }
 
     fn name(&mut self, wire: &[u8]) {
+        self.note_question();
         let mut at = 0;
         while let Some(length) = wire
             .get(at)

@@ -305,10 +305,10 @@ impl<'s> OwnerReader<'s> {
         };
         placed.by_host = root.answers_by_host == Some(true);
         let ttl = steer.ttl.or(self.owner.ttl.as_ref().map(|ttl| ttl.value));
-        placed.owner.steer = Some(Steer {
+        placed.owner.steer = Some(Box::new(Steer {
             root: root.full_name.clone(),
             ttl: ttl.map(SteerTtl::from),
-        });
+        }));
     }
 }
 

@@ -25,7 +25,7 @@ pub fn write(zone: &Zone, expand: Expand<'_>) -> String {
 }
 
 fn write_owner(text: &mut String, name: &Name, owner: &Owner, expand: Expand<'_>) {
-    for (rtype, rrset) in owner.rrsets.iter().filter(|(rtype, _)| **rtype != RecordType::SOA) {
+    for (rtype, rrset) in owner.rrsets.iter().filter(|(rtype, _)| *rtype != RecordType::SOA) {
         write_rrset(text, name, *rtype, rrset);
     }
     let Some(steer) = &owner.steer else { return };

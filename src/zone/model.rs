@@ -93,9 +93,80 @@ impl Soa {
 #[derive(Debug, Clone, Default)]
 pub struct Owner {
     /// Its record sets.
-    pub rrsets: BTreeMap<RecordType, RRset>,
-    /// The policy or pool that answers for it, beside them.
-    pub steer: Option<Steer>,
+    pub rrsets: RRsets,
+    /// The policy or pool that answers for it, beside them. Most have none, so that it stands apart.
+    pub steer: Option<Box<Steer>>,
+}
+
+/// The record sets of an owner, each of another type. Zones have a million owners, and nearly all of those one set or two: a sorted
+/// list that takes the room it needs, and no more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RRsets(Vec<(RecordType, RRset)>);
+
+impl RRsets {
+    fn find(&self, rtype: RecordType) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&rtype, |(rtype, _)| *rtype)
+    }
+
+    /// The set of a type.
+    pub fn get(&self, rtype: &RecordType) -> Option<&RRset> {
+        self.find(*rtype).ok().map(|at| &self.0[at].1)
+    }
+
+    /// The set of a type, to be changed.
+    pub fn get_mut(&mut self, rtype: &RecordType) -> Option<&mut RRset> {
+        self.find(*rtype).ok().map(|at| &mut self.0[at].1)
+    }
+
+    /// Whether there is a set of a type.
+    pub fn contains_key(&self, rtype: &RecordType) -> bool {
+        self.find(*rtype).is_ok()
+    }
+
+    /// Sets the set of a type.
+    pub fn insert(&mut self, rtype: RecordType, rrset: RRset) {
+        match self.find(rtype) {
+            Ok(at) => self.0[at].1 = rrset,
+            Err(at) => {
+                self.0.reserve_exact(1);
+                self.0.insert(at, (rtype, rrset));
+            }
+        }
+    }
+
+    /// The types, in the order of their numbers.
+    pub fn keys(&self) -> impl Iterator<Item = &RecordType> {
+        self.0.iter().map(|(rtype, _)| rtype)
+    }
+
+    /// The sets, in that order.
+    pub fn values(&self) -> impl Iterator<Item = &RRset> {
+        self.0.iter().map(|(_, rrset)| rrset)
+    }
+
+    /// Types and sets, in that order.
+    pub fn iter(&self) -> std::slice::Iter<'_, (RecordType, RRset)> {
+        self.0.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a RRsets {
+    type Item = &'a (RecordType, RRset);
+    type IntoIter = std::slice::Iter<'a, (RecordType, RRset)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl FromIterator<(RecordType, RRset)> for RRsets {
+    fn from_iter<I: IntoIterator<Item = (RecordType, RRset)>>(sets: I) -> Self {
+        let mut rrsets = Self::default();
+        for (rtype, rrset) in sets {
+            rrsets.insert(rtype, rrset);
+        }
+        rrsets
+    }
 }
 
 /// The records of one owner and type (RFC 2181 5).

@@ -386,7 +386,7 @@ mod tests {
             rdata: vec![name(target).wire().into()],
         };
         let owner = |target| ZoneOwner {
-            rrsets: [(RecordType::CNAME, alias(target))].into(),
+            rrsets: [(RecordType::CNAME, alias(target))].into_iter().collect(),
             steer: None,
         };
         let owners = aliases.iter().map(|(from, to)| (name(from), owner(to)));

@@ -79,7 +79,7 @@ fn write_owner(
     shown: impl Fn(RecordType) -> bool,
     into: &mut ZoneText,
 ) {
-    for (rtype, rrset) in owner.rrsets.iter().filter(|(rtype, _)| **rtype != RecordType::SOA) {
+    for (rtype, rrset) in owner.rrsets.iter().filter(|(rtype, _)| *rtype != RecordType::SOA) {
         if !shown(*rtype) {
             into.left_out.push((name.clone(), *rtype));
             continue;

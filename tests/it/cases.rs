@@ -21,7 +21,7 @@
 //! Every query runs in process, and through a daemon over UDP and TCP (`+udp`, `+tcp`: over that alone; a response with `tc`
 //! over UDP alone). `WINDROSE_CASE=word` runs only the cases whose path has the word.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +39,14 @@ use crate::allocation;
 use crate::atlases::octets_of;
 use crate::daemon::Daemon;
 use crate::expect::{Expect, Kind};
+use crate::portable::{self, Engine, Got};
 use crate::query::Query;
+
+/// The threads of a daemon under test, behind which other settings may be put.
+const WORKERS: &str = "workers = 1\n";
+
+/// The time in process: that of the cookies in RFC 9018 A.1.
+pub(crate) const NOW: u32 = 1_559_731_985;
 
 /// In-process runs of a query whose answer must not change.
 const STEADY_DRAWS: u64 = 16;
@@ -80,6 +87,16 @@ fn answer_cases_in_process() {
 #[test]
 fn answer_cases_through_the_daemon() {
     run(Case::run_through_the_daemon);
+}
+
+#[test]
+fn answer_cases_through_the_portable_engine() {
+    run(Case::run_through_the_portable_engine);
+}
+
+#[test]
+fn answer_cases_through_a_portable_daemon() {
+    run(Case::run_through_a_portable_daemon);
 }
 
 /// Runs every case, on every core, and reports all that fail.
@@ -186,7 +203,8 @@ impl Case {
             }
             _ => {
                 let name = if word == "faulty" { rest } else { title };
-                if name != "windrose.toml" && !name.starts_with("zones/") && !name.starts_with("geo/") {
+                let known = ["windrose.toml", "cookies.secret"].contains(&name);
+                if !known && !name.starts_with("zones/") && !name.starts_with("geo/") {
                     return Err(format!("`{title}` is neither a file nor a query"));
                 }
                 if word == "faulty" {
@@ -237,28 +255,88 @@ impl Case {
         faults
     }
 
+    /// The same through hickory-server's request handler.
+    fn run_through_the_portable_engine(&self) -> Vec<String> {
+        let folder = self.lay_out();
+        let (image, steering) = match self.compile(folder.path()) {
+            Ok(compiled) => compiled,
+            Err(fault) => return vec![format!("{}: {fault}", self.name())],
+        };
+        let mut faults = Vec::new();
+        for ask in &self.asks {
+            let serving = Serving::new(image.clone(), &verdicts(&steering, &ask.down));
+            let engine = Engine::new(Serving::new(image.clone(), &verdicts(&steering, &ask.down)));
+            for transport in [Transport::Udp, Transport::Tcp] {
+                if ask.runs_over(transport)
+                    && let Err(fault) = ask.check_portable(&engine, &serving, transport)
+                {
+                    faults.push(format!(
+                        "{} ({transport:?}, through the portable engine): {fault}",
+                        ask.title
+                    ));
+                }
+            }
+        }
+        faults
+    }
+
     /// Asks a daemon of its own, once over each transport.
     fn run_through_the_daemon(&self) -> Vec<String> {
-        let files: Vec<(&str, &str)> = self
+        self.run_through(None, |ask, server, transport| {
+            let got = match transport {
+                Transport::Udp => ask.query.over_udp(server),
+                Transport::Tcp => ask.query.over_tcp(server),
+            };
+            ask.judge(got.as_deref(), transport).map(|_| ())
+        })
+    }
+
+    /// Asks one that runs on hickory-server's sockets.
+    fn run_through_a_portable_daemon(&self) -> Vec<String> {
+        self.run_through(Some("portable"), |ask, server, transport| {
+            let got = match transport {
+                // It answers datagrams in any order.
+                Transport::Udp if ask.expect.rcode().is_some() => Some(ask.query.alone_over_udp(server)),
+                Transport::Udp => ask.query.over_udp(server),
+                Transport::Tcp => ask.query.over_tcp(server),
+            };
+            if portable::is_settled_by_hickory(&ask.query.octets) {
+                portable::settled_well(&ask.query.octets, got.as_deref())?;
+                return portable::left_to_hickory(&ask.title, ask.expect.rcode());
+            }
+            ask.judge_portable(got.as_deref(), transport).map(|_| ())
+        })
+    }
+
+    /// Asks a daemon of its own, with this engine if any is named, what can be asked of one.
+    fn run_through(
+        &self,
+        engine: Option<&str>,
+        check: impl Fn(&Ask, SocketAddr, Transport) -> Result<(), String>,
+    ) -> Vec<String> {
+        let engine = engine.map_or(String::new(), |engine| format!("engine = \"{engine}\"\n"));
+        let files: Vec<(&str, String)> = self
             .files
             .iter()
-            .map(|(name, text)| (name.as_str(), text.as_str()))
+            .map(|(name, text)| match name.as_str() {
+                "windrose.toml" => (name.as_str(), text.replacen(WORKERS, &format!("{WORKERS}{engine}"), 1)),
+                _ => (name.as_str(), text.clone()),
+            })
             .collect();
+        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
         let Ok(daemon) = panic::catch_unwind(|| Daemon::start(&files)) else {
             return vec![format!("{}: the daemon does not start", self.name())];
         };
         let mut faults = Vec::new();
         for ask in self.asks.iter().filter(|ask| ask.can_be_sent()) {
             for transport in [Transport::Udp, Transport::Tcp] {
-                if !ask.runs_over(transport) {
-                    continue;
-                }
-                let got = match transport {
-                    Transport::Udp => ask.query.over_udp(daemon.address()),
-                    Transport::Tcp => ask.query.over_tcp(daemon.address()),
-                };
-                if let Err(fault) = ask.judge(got.as_deref(), transport) {
-                    faults.push(format!("{} ({transport:?}, through the daemon): {fault}", ask.title));
+                if ask.runs_over(transport)
+                    && let Err(fault) = check(ask, daemon.address(), transport)
+                {
+                    faults.push(format!(
+                        "{} ({transport:?}, through the daemon) {engine}: {fault}",
+                        ask.title
+                    ));
                 }
             }
         }
@@ -297,6 +375,9 @@ impl Case {
             client_subnet: settings.client_subnet,
             nsid: settings.nsid.clone().into(),
             version: settings.version.clone(),
+            cookies: settings.cookies,
+            secrets: loaded.cookie_secrets,
+            keepalive: 100,
             threads: 0,
         };
         let forest = Forest::new(loaded.steering.clone(), loaded.locations.map);
@@ -330,6 +411,7 @@ impl Ask {
                 source: self.query.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
                 transport,
                 random: scatter(draw),
+                now: NOW,
             };
             let (outcome, allocations) = allocation::during(|| answer(&request, serving, &mut response));
             if allocations > 0 {
@@ -347,6 +429,56 @@ impl Ask {
                 Err(format!("it is not always the same: {seen:?}"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Runs it through the portable engine as often as chance needs to reach every alternative. What is the same every time must be what
+    /// `answer()` says.
+    fn check_portable(&self, engine: &Engine, serving: &Serving, transport: Transport) -> Result<(), String> {
+        let chances = self.expect.chances();
+        let draws = if chances.is_some() { CHANCE_DRAWS } else { 1 };
+        let mut seen = vec![0_u32; chances.map_or(1, |(_, alternatives)| alternatives)];
+        for _ in 0..draws {
+            let source = self.query.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            let got = match engine.ask(&self.query.octets, source, transport) {
+                Got::Hickory => return portable::left_to_hickory(&self.title, self.expect.rcode()),
+                Got::Nothing => None,
+                Got::Octets(octets) => Some(octets),
+            };
+            let Some(alternative) = self.judge_portable(got.as_deref(), transport)? else {
+                return Ok(());
+            };
+            seen[alternative] += 1;
+            let mut native = ResponseBuffer::with_capacity(65_535);
+            let request = Request {
+                bytes: &self.query.octets,
+                source,
+                transport,
+                random: 0,
+                now: NOW,
+            };
+            if let Some(octets) = got.filter(|_| self.expect.is_fixed()) {
+                answer(&request, serving, &mut native);
+                portable::same(native.as_slice(), &octets)?;
+            }
+        }
+        match chances {
+            Some((Kind::OneOf, _)) if seen.contains(&0) => Err(format!("not every alternative turns up: {seen:?}")),
+            Some((Kind::AlwaysOneOf, _)) if seen.iter().filter(|count| **count > 0).count() > 1 => {
+                Err(format!("it is not always the same: {seen:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The same, for what hickory-server wrote; no alternative is met by what was too long only as it writes it.
+    fn judge_portable(&self, got: Option<&[u8]>, transport: Transport) -> Result<Option<usize>, String> {
+        let judged = self.judge(got, transport);
+        match got {
+            Some(octets) if transport == Transport::Udp && portable::is_longer(&self.title) => {
+                portable::is_cut_well(&self.title, octets, self.query.room, judged.is_ok()).map(|()| None)
+            }
+            _ => judged.map(Some),
         }
     }
 
@@ -388,11 +520,11 @@ fn verdicts(steering: &Steering, down: &[IpAddr]) -> Verdicts {
 fn settings(text: &str) -> String {
     let mut text = text.to_owned();
     for (table, line) in [
-        ("[server]\n", "listen = [\"127.0.0.1:0\"]\nworkers = 1\n"),
-        ("[control]\n", "listen = \"\"\n"),
+        ("[server]\n", format!("listen = [\"127.0.0.1:0\"]\n{WORKERS}")),
+        ("[control]\n", "listen = \"\"\n".to_owned()),
     ] {
         match text.find(table) {
-            Some(at) => text.insert_str(at + table.len(), line),
+            Some(at) => text.insert_str(at + table.len(), &line),
             None => text = format!("{table}{line}{text}"),
         }
     }

@@ -14,6 +14,7 @@ use windrose::health::tracker::Outcome;
 use windrose::health::{AddressId, Verdicts};
 use windrose::image::{Image, Options, Serving};
 use windrose::policy::Family;
+use windrose::policy::last::LastUsable;
 use windrose::policy::model::{
     Answers, Backend, MinHealthy, Node, NodeId, NodeKind, Pool, Root, Steering, Target as Handed,
 };
@@ -80,7 +81,7 @@ pub(crate) fn in_world<F: Future>(
         let publisher = Arc::new(Publisher::new(empty(Vec::new())));
         let ran = Arc::new(Mutex::new(Vec::new()));
         let run = imagined(start, probes.clone(), ran.clone(), says);
-        let prober = Prober::start_with(publisher.clone(), in_flight_max, run);
+        let prober = Prober::start_with(publisher.clone(), LastUsable::default(), in_flight_max, run);
         then(World {
             probes,
             start,
@@ -198,8 +199,7 @@ impl World {
             },
             [1, 2],
         );
-        let serving = Serving::new(Arc::new(image), &Verdicts::default());
-        self.prober.serve(serving, list, Duration::from_millis(warmup))
+        self.prober.serve(Arc::new(image), list, Duration::from_millis(warmup))
     }
 
     /// The number of the load that is served, and which of its targets are handed out.

@@ -369,6 +369,7 @@ fn an_explanation_is_true_of_the_answer() {
             source: question.resolver,
             transport: Transport::Udp,
             random: question.random,
+            now: 0,
         };
         answer(&request, &serving, &mut response);
         let sent = decode(response.as_slice()).unwrap();

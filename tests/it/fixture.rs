@@ -49,7 +49,7 @@ pub(crate) fn zone(origin: &str, records: &[&str]) -> Zone {
         let owner = owners.entry(Name::parse(owner, Some(&origin)).unwrap()).or_default();
         if rtype == "steer" {
             let root = data.to_owned();
-            owner.steer = Some(Steer { root, ttl: None });
+            owner.steer = Some(Box::new(Steer { root, ttl: None }));
             continue;
         }
         let rtype = RecordType::parse(rtype).unwrap();
@@ -58,13 +58,15 @@ pub(crate) fn zone(origin: &str, records: &[&str]) -> Zone {
             ttl: 300,
             rdata: vec![],
         };
-        owner.rrsets.entry(rtype).or_insert(empty).rdata.push(data);
+        let mut rrset = owner.rrsets.get(&rtype).cloned().unwrap_or(empty);
+        rrset.rdata.push(data);
+        owner.rrsets.insert(rtype, rrset);
     }
     let apex = owners.entry(origin.clone()).or_default();
     let set = |ttl, data: Box<[u8]>| RRset { ttl, rdata: vec![data] };
-    apex.rrsets
-        .entry(RecordType::NS)
-        .or_insert_with(|| set(300, soa.mname.wire().into()));
+    if !apex.rrsets.contains_key(&RecordType::NS) {
+        apex.rrsets.insert(RecordType::NS, set(300, soa.mname.wire().into()));
+    }
     apex.rrsets.insert(RecordType::SOA, set(soa.ttl, soa.rdata()));
     Zone {
         origin,
@@ -241,6 +243,7 @@ pub(crate) fn serving() -> Serving {
         nsid: b"node-1".to_vec(),
         version: "windrose".to_owned(),
         threads: 1,
+        ..Options::default()
     };
     let verdicts = verdicts(&steering);
     let image = Image::compile(
@@ -282,5 +285,6 @@ pub(crate) fn request(bytes: &[u8], random: u64) -> Request<'_> {
         source: IpAddr::from([203, 0, 113, 9]),
         transport: Transport::Udp,
         random,
+        now: 0,
     }
 }

@@ -11,7 +11,7 @@ use windrose::geo::coordinates::Coordinates;
 use windrose::health::{AddressId, Verdict, Verdicts};
 use windrose::policy::client::ClientKey;
 use windrose::policy::client_map::ClientMap;
-use windrose::policy::decide::{Chance, Decision, has_family};
+use windrose::policy::decide::{Chance, Decision, handed_out, has_family};
 use windrose::policy::model::{
     Answers, Backend, Choose, Condition, Fallback, Member, MinHealthy, Node, NodeId, NodeKind, Policy, Pool, Root,
     Rule, Rules, Steering, Target, WEIGHT_MAX,
@@ -222,6 +222,7 @@ pub(crate) fn pool_of(decision: &Decision) -> Option<NodeId> {
 pub(crate) struct Scene {
     pub(crate) steering: Steering,
     pub(crate) verdicts: Verdicts,
+    /// What could be handed out at that moment.
     pub(crate) last: Option<Verdicts>,
     pub(crate) clients: Vec<Client>,
     /// What location databases say.
@@ -271,7 +272,7 @@ pub(crate) fn scenes() -> impl Strategy<Value = Scene> {
             pools.into_iter().for_each(|plan| plan.grow(&mut forest));
             policies.into_iter().for_each(|plan| plan.grow(&mut forest));
             let addresses_of_all = forest.steering.addresses;
-            let last = last.map(|last| last.over(addresses_of_all));
+            let last = last.map(|last| handed_out(&forest.steering, &last.over(addresses_of_all)));
             let [places, asns] = atlas.extracts();
             let (map, _) = ClientMap::build(&Questions::of(&forest.steering).0, &places, &asns);
             let mut scene = Scene {

@@ -262,3 +262,48 @@ fn equal_definitions_are_probed_once() {
         assert!(lines[1].contains("probe=\"example.net/www\""), "{log}");
     }
 }
+
+#[test]
+fn what_was_usable_last_outlives_reloads_and_a_restart() {
+    const STATE: &str = "windrose.state.json";
+    let backends = Backends::start(&[200, 200]);
+    let zone = backends.zone(2, "fallback = \"last\"");
+    let daemon = Daemon::start(&[(FILE, &zone)]);
+    assert_eq!(handed_out(&daemon, NAME), [1, 2]);
+    backends.say(2, 503);
+    wait_for(&daemon, &[1]);
+    backends.say(1, 503);
+    wait_until("all are down", || changes(&daemon.log(), 1).len() == 2);
+    assert_eq!(handed_out(&daemon, NAME), [1]);
+    // Neither a reload of what is there, nor one that puts everything at another place, nor both after one another.
+    daemon.write("zones/a.example.toml", &zone);
+    for _ in 0..2 {
+        assert!(daemon.reload().contains("reloaded zones=2"));
+        assert_eq!(handed_out(&daemon, NAME), [1]);
+        // The same backends, but for this root there was no such moment.
+        assert_eq!(handed_out(&daemon, "www.a.example"), [1, 2]);
+    }
+    let state = || std::fs::read_to_string(daemon.path(STATE)).unwrap_or_default();
+    let held = "\"example.org/web\":{\"ipv4\":[{\"example.org/web\":{\"127.0.0.1\":[\"127.0.0.1\"]}}]";
+    wait_until("the state is written", || state().contains(held));
+    let state = state();
+    // It is killed, and never said goodbye.
+    drop(daemon);
+    let daemon = Daemon::start(&[(FILE, &zone), (STATE, &state)]);
+    assert_eq!(handed_out(&daemon, NAME), [1]);
+    backends.say(2, 200);
+    wait_for(&daemon, &[2]);
+    backends.say(2, 503);
+    wait_until("all are down again", || changes(&daemon.log(), 2).len() == 3);
+    assert_eq!(handed_out(&daemon, NAME), [2]);
+}
+
+#[test]
+fn a_state_file_that_cannot_be_read_is_told_and_nothing_else() {
+    let backends = Backends::start(&[503, 503]);
+    let zone = backends.zone(2, "fallback = \"last\"");
+    let daemon = Daemon::start(&[(FILE, &zone), ("windrose.state.json", "{\"version\":2}")]);
+    let told = daemon.wait_for_log("windrose.state.json: what was usable before the start is not known");
+    assert!(told.contains(" WARN "), "{told}");
+    assert_eq!(handed_out(&daemon, NAME), [1, 2]);
+}

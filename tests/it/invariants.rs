@@ -75,7 +75,7 @@ fn check_eligible(scene: &Scene, root: NodeId, family: Family, client: &Client, 
             .filter(|(address, _)| address.is_ipv4() == (family == Family::Ipv4));
         addresses.is_empty()
             || of_family.any(|(_, id)| match grounds {
-                Grounds::Verdicts(verdicts) => verdicts.of(*id) != Verdict::Down,
+                Grounds::Verdicts(verdicts) | Grounds::Last(verdicts) => verdicts.of(*id) != Verdict::Down,
                 Grounds::Waived => true,
             })
     };

@@ -61,7 +61,7 @@ pub(crate) const FLAGS: [(&str, u16); 7] = [
     ("cd", 0x0010),
 ];
 
-const RCODES: [(&str, u16); 9] = [
+const RCODES: [(&str, u16); 10] = [
     ("NOERROR", 0),
     ("FORMERR", 1),
     ("SERVFAIL", 2),
@@ -71,6 +71,7 @@ const RCODES: [(&str, u16); 9] = [
     ("YXDOMAIN", 6),
     ("NOTAUTH", 9),
     ("BADVERS", 16),
+    ("BADCOOKIE", 23),
 ];
 
 /// Takes a message apart, or says what is wrong with it.

@@ -77,10 +77,10 @@ pub(crate) fn plain(world: &World, question: &Question) -> Vec<Plain> {
         }]
     };
     if matches!(question.qtype, RecordType::AXFR | RecordType::IXFR) {
-        return said(5, None);
+        return said(5, Some(21));
     }
     match answering(world, &question.name, question.qtype) {
-        Answering::Nobody => said(5, None),
+        Answering::Nobody => said(5, Some(20)),
         Answering::Failed => said(2, Some(24)),
         Answering::Zone(zone) => in_zone(world, zone, question),
     }

@@ -132,7 +132,7 @@ fn go_on(world: &World, question: &Question, mut way: Way, mut plain: Plain) -> 
             Lookup::Redirect(above, _) if before.as_ref() == Some(above) => return Ok(vec![plain]),
             Lookup::Redirect(above, owner) => {
                 last = Some(above.clone());
-                let dname = &owner.rrsets[&RecordType::DNAME];
+                let dname = owner.rrsets.get(&RecordType::DNAME).unwrap();
                 if !way.redirections.contains(above) {
                     let pointer = if above.is_root() { 1 } else { 2 };
                     way.add(world, question, &plain, pointer + 10 + dname.rdata[0].len())?;
@@ -150,7 +150,7 @@ fn go_on(world: &World, question: &Question, mut way: Way, mut plain: Plain) -> 
                 (target, cname)
             }
             Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) if is_link(owner, question.qtype) => {
-                let cname = owner.rrsets[&RecordType::CNAME].clone();
+                let cname = owner.rrsets.get(&RecordType::CNAME).unwrap().clone();
                 (Name::from_wire(&cname.rdata[0]).unwrap(), cname)
             }
             _ => return end(world, zone, question, &name, way, plain),

@@ -121,15 +121,17 @@ const NEXT: &[u8] = b"\xff\xff\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x
 impl Query {
     /// Sends it as a datagram; `None` if the daemon passes it over and answers the next one.
     pub(crate) fn over_udp(&self, server: SocketAddr) -> Option<Vec<u8>> {
-        let socket = UdpSocket::bind((self.from.unwrap_or(Ipv4Addr::LOCALHOST.into()), 0)).unwrap();
-        socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        socket.connect(server).unwrap();
+        let socket = self.socket_to(server);
         socket.send(&self.octets).unwrap();
         socket.send(NEXT).unwrap();
-        let mut octets = vec![0; 65_535];
-        let length = socket.recv(&mut octets).expect("an answer before the deadline");
-        octets.truncate(length);
-        is_own(octets)
+        is_own(received(&socket))
+    }
+
+    /// Sends it as a datagram that nothing follows.
+    pub(crate) fn alone_over_udp(&self, server: SocketAddr) -> Vec<u8> {
+        let socket = self.socket_to(server);
+        socket.send(&self.octets).unwrap();
+        received(&socket)
     }
 
     /// Sends it over a connection of its own; `None` if the daemon passes it over, or closes the connection.
@@ -153,8 +155,24 @@ impl Query {
     }
 }
 
+fn received(socket: &UdpSocket) -> Vec<u8> {
+    let mut octets = vec![0; 65_535];
+    let length = socket.recv(&mut octets).expect("an answer before the deadline");
+    octets.truncate(length);
+    octets
+}
+
 fn is_own(octets: Vec<u8>) -> Option<Vec<u8>> {
     (!octets.starts_with(&NEXT[..2])).then_some(octets)
+}
+
+impl Query {
+    fn socket_to(&self, server: SocketAddr) -> UdpSocket {
+        let socket = UdpSocket::bind((self.from.unwrap_or(Ipv4Addr::LOCALHOST.into()), 0)).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.connect(server).unwrap();
+        socket
+    }
 }
 
 impl Draft {

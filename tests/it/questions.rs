@@ -85,6 +85,7 @@ impl Question {
             source: self.source,
             transport: self.transport,
             random: self.random,
+            now: 0,
         }
     }
 }

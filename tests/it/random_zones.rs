@@ -279,7 +279,7 @@ proptest! {
         for bytes in &all {
             let transport = if transports.0 { Transport::Udp } else { Transport::Tcp };
             let source = std::net::Ipv4Addr::new(192, 0, 2, 9).into();
-            let request = Request { bytes, source, transport, random: transports.1 };
+            let request = Request { bytes, source, transport, random: transports.1, now: 0 };
             let checked = check_octets(&serving, &request, &mut response);
             prop_assert!(checked.is_ok(), "{bytes:02x?}\n{}", checked.unwrap_err());
         }

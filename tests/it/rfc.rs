@@ -277,13 +277,8 @@ fn name_error(zone: &Zone, name: &Name) -> Result<(), String> {
     hold(!exists(name), "NXDOMAIN for a name that exists")?;
     let encloser = std::iter::successors(name.parent(), Name::parent).find(exists);
     let wildcard = encloser.and_then(|encloser| encloser.child(b"*"));
-    let cut = |wildcard: &Name| {
-        zone.owners
-            .get(wildcard)
-            .is_some_and(|owner| owner.rrsets.contains_key(&RecordType::NS))
-    };
     hold(
-        !wildcard.is_some_and(|wildcard| exists(&wildcard) && !cut(&wildcard)),
+        !wildcard.is_some_and(|wildcard| exists(&wildcard)),
         "NXDOMAIN beside a wildcard",
     )
 }

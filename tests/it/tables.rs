@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use windrose::health::{AddressId, Verdict, Verdicts};
 use windrose::policy::alias::Chance;
 use windrose::policy::decide::{
-    Decision, addresses, decide, depends_on_location, depends_on_subnet, grounds, has_family, usable,
+    Decision, addresses, decide, depends_on_location, depends_on_subnet, grounds, handed_out, has_family, usable,
 };
 use windrose::policy::model::{Fallback, MEMBERS_MAX, NodeId, NodeKind, Steering, Target};
 use windrose::policy::trace::Silent;
@@ -18,9 +18,9 @@ use windrose::policy::{Client, Family};
 use crate::forests::{FAMILIES, Scene, all_addresses, distribution, histories, scenes};
 
 /// Pool and backends that were handed out, whatever their order; none is SERVFAIL.
-type Outcome = Option<(NodeId, BTreeSet<usize>)>;
+pub(crate) type Outcome = Option<(NodeId, BTreeSet<usize>)>;
 
-fn oracle(scene: &Scene, root: NodeId, family: Family, client: &Client) -> BTreeMap<Outcome, f64> {
+pub(crate) fn oracle(scene: &Scene, root: NodeId, family: Family, client: &Client) -> BTreeMap<Outcome, f64> {
     distribution(|chance| {
         match decide(
             &scene.steering,
@@ -39,7 +39,7 @@ fn oracle(scene: &Scene, root: NodeId, family: Family, client: &Client) -> BTree
 }
 
 /// One draw of the tables; the addresses handed out are held to the oracle's on the way.
-fn compiled(
+pub(crate) fn compiled(
     forest: &Forest,
     tables: &Tables,
     scene: &Scene,
@@ -97,7 +97,7 @@ fn tables_of(forest: &Forest, scene: &Scene) -> Tables {
     Tables::new(forest, &scene.verdicts, before.as_ref())
 }
 
-fn questions(steering: &Steering, scene: &Scene) -> Vec<(NodeId, Family, Client)> {
+pub(crate) fn questions(steering: &Steering, scene: &Scene) -> Vec<(NodeId, Family, Client)> {
     let mut questions = Vec::new();
     for root in scene.roots() {
         for family in FAMILIES
@@ -149,7 +149,8 @@ proptest! {
             scene.verdicts = verdicts.clone();
             for (root, family, client) in questions(&scene.steering, &scene) {
                 let was_usable = |verdicts: &&Verdicts| usable(&scene.steering, root, family, &client, verdicts);
-                scene.last = moments[..=now].iter().rev().find(was_usable).cloned();
+                let last = moments[..=now].iter().rev().find(was_usable);
+                scene.last = last.map(|last| handed_out(&scene.steering, last));
                 let expected = oracle(&scene, root, family, &client);
                 for draw in 0..4u64 {
                     let got = compiled(&forest, tables, &scene, root, family, &client, seed.wrapping_add(draw));

@@ -13,6 +13,7 @@ use windrose::geo::coordinates::Coordinates;
 use windrose::health::{AddressId, Verdict, Verdicts};
 use windrose::image::{Image, Options, Serving};
 use windrose::policy::client_map::ClientMap;
+use windrose::policy::decide::handed_out;
 use windrose::policy::model::{Answers, Choose, Condition, Fallback, Rule, Rules, Steering};
 use windrose::policy::questions::Questions;
 use windrose::policy::tree::Forest as Compiled;
@@ -259,10 +260,10 @@ impl OwnerPlan {
             Self::Steered { root, ttl, beside } => {
                 let (root, host) = root.get(&roots.0);
                 let ttl = ttl.map(SteerTtl::fixed);
-                owner.steer = Some(Steer {
+                owner.steer = Some(Box::new(Steer {
                     root: root.clone(),
                     ttl,
-                });
+                }));
                 // What may be answered by a CNAME has nothing beside it, and what is steered has no address of its own.
                 match beside {
                     Some(SetPlan::Addresses(..)) | None => {}
@@ -462,7 +463,8 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
             let (forest, roots) = forest();
             let [places, asns] = atlas.extracts();
             let (map, _) = ClientMap::build(&Questions::of(&forest.steering).0, &places, &asns);
-            let (verdicts, last) = (down(&forest, verdicts), last.map(|last| down(&forest, last)));
+            let last = last.map(|last| handed_out(&forest.steering, &down(&forest, last)));
+            let verdicts = down(&forest, verdicts);
             let mut zones: Vec<Zone> = Vec::new();
             let mut delegated = Vec::new();
             for plan in plans {
@@ -505,6 +507,7 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
                     nsid: b"n1".to_vec(),
                     version: "windrose".to_owned(),
                     threads: 0,
+                    ..Options::default()
                 },
                 atlas,
                 map: Arc::new(map),

@@ -35,17 +35,8 @@ pub(super) fn gather(origin: &Name, source: &Arc<Source>, read: ReadRecords, tol
         cover: None,
         pointers: Vec::new(),
     };
-    let mut owners = Vec::new();
-    let mut rest = records.into_iter().peekable();
-    while let Some(first) = rest.next() {
-        let mut group = vec![first];
-        while let Some(next) = rest.next_if(|next| group.first().is_some_and(|first| first.owner == next.owner)) {
-            group.push(next);
-        }
-        owners.extend(gatherer.owner(group));
-    }
+    let owners: BTreeMap<Name, Owner> = gatherer.owners(records).into_iter().collect();
     let pointers = gatherer.pointers;
-    let owners: BTreeMap<Name, Owner> = owners.into_iter().collect();
     let apex = owners.get(origin);
     let record = apex.and_then(|apex| apex.rrsets.get(&RecordType::SOA));
     let soa = record.and_then(|rrset| Soa::read(rrset.ttl, rrset.rdata.first()?));
@@ -103,15 +94,29 @@ struct Gatherer<'a, 'f> {
 }
 
 impl Gatherer<'_, '_> {
-    /// The records of one owner, in the order of the file.
-    fn owner(&mut self, records: Vec<Record>) -> Option<(Name, Owner)> {
+    /// The owners of sorted records.
+    fn owners(&mut self, records: Vec<Record>) -> Vec<(Name, Owner)> {
+        let mut owners = Vec::new();
+        let mut group: Vec<Record> = Vec::new();
+        for record in records {
+            if group.first().is_some_and(|first| first.owner != record.owner) {
+                owners.extend(self.owner(&mut group));
+            }
+            group.push(record);
+        }
+        owners.extend(self.owner(&mut group));
+        owners
+    }
+
+    /// The records of one owner, in the order of the file. They are taken.
+    fn owner(&mut self, records: &mut Vec<Record>) -> Option<(Name, Owner)> {
         let (name, place) = records.first().map(|first| (first.owner.clone(), first.place))?;
-        self.alone(&name, &records);
-        self.hidden(&name, &records);
+        self.alone(&name, records);
+        self.hidden(&name, records);
         let mut owner = Owner::default();
         let mut seen = BTreeSet::new();
         let several = records.len() > 1;
-        for record in records {
+        for record in records.drain(..) {
             if several && !seen.insert((record.rtype, normal(record.rtype, &record.data))) {
                 let message = format!("{name} has this {} record twice", record.rtype);
                 self.told.warning_at(&record.place, message, "it is served once");
