@@ -133,11 +133,7 @@ pub fn write(
     match located {
         Located::Refused(Refusal::Drop) => return Outcome::Dropped,
         Located::Refused(Refusal::Limited) => return Outcome::Limited,
-        Located::Refused(Refusal::Slipped) => {
-            plan.flags |= TC;
-            finish(query, response, &mut plan);
-            return Outcome::Slipped;
-        }
+        Located::Refused(Refusal::Slipped) => return slip(query, response, &mut plan),
         Located::Refused(refusal) => refuse(*refusal, query, response, &mut plan),
         Located::Found(found) => match found.case {
             Case::Entry(id) => {
@@ -197,8 +193,8 @@ fn reply<'a>(edns: &Edns, query: Query<'a>, cookie: Option<&'a [u8; cookie::LENG
 #[cold]
 fn refuse(refusal: Refusal, query: Query<'_>, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
     match refusal {
-        Refusal::Drop | Refusal::Limited | Refusal::Slipped => {}
-        Refusal::Truncated => plan.flags |= TC,
+        Refusal::Drop | Refusal::Limited => {}
+        Refusal::Truncated | Refusal::Slipped => plan.flags |= TC,
         Refusal::Version => version(query, response, plan),
         Refusal::NotSupported(rcode) => plan.fail(rcode, NOT_SUPPORTED),
         Refusal::Say(rcode) => plan.rcode = rcode,
@@ -207,6 +203,14 @@ fn refuse(refusal: Refusal, query: Query<'_>, response: &mut ResponseBuffer, pla
     // What could not be read, or is of another version, says nothing about clients.
     reply.subnet = reply.subnet.filter(|_| plan.rcode == Rcode::REFUSED);
     reply.cookie = reply.cookie.filter(|_| plan.rcode != Rcode::BADVERS);
+}
+
+/// What stands for a response that is over its limit.
+#[cold]
+fn slip(query: Query<'_>, response: &mut ResponseBuffer, plan: &mut Plan<'_>) -> Outcome {
+    refuse(Refusal::Slipped, query, response, plan);
+    finish(query, response, plan);
+    Outcome::Slipped
 }
 
 /// How many octets there are for a response's sections, after the question and before the OPT record.
