@@ -3,6 +3,11 @@
 //! A faulty item stays known: it keeps its name and whatever of it could be read, and is marked poisoned, so that one mistake
 //! gives one fault and not a second wherever the item is named.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
+
 pub mod file;
 pub mod places;
 pub mod policies;

@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::cast_possible_truncation))]
 
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 
 use siphasher::sip::SipHasher24;
 
@@ -47,7 +48,8 @@ pub enum Cookies {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     at: u16,
-    length: u8,
+    /// So that a query that shows none is not longer for it.
+    length: NonZeroU8,
 }
 
 impl Place {
@@ -56,7 +58,7 @@ impl Place {
         match length {
             CLIENT_LENGTH | 16..=40 => Some(Self {
                 at: at.try_into().ok()?,
-                length: length.try_into().ok()?,
+                length: NonZeroU8::new(length.try_into().ok()?)?,
             }),
             _ => None,
         }
@@ -65,7 +67,7 @@ impl Place {
     /// The cookie, from the message that it stands in.
     pub fn read(self, bytes: &[u8]) -> Option<Cookie<'_>> {
         let at = usize::from(self.at);
-        let data = bytes.get(at..at + usize::from(self.length))?;
+        let data = bytes.get(at..at + usize::from(self.length.get()))?;
         let (client, server) = data.split_first_chunk::<CLIENT_LENGTH>()?;
         Some(Cookie {
             client: *client,

@@ -64,6 +64,11 @@ fn fuzz_query() {
 }
 
 #[test]
+fn fuzz_cookies() {
+    run("cookies", CHANGED, closures::cookies);
+}
+
+#[test]
 fn fuzz_name() {
     run("name", CHANGED, closures::name);
 }
@@ -71,6 +76,16 @@ fn fuzz_name() {
 #[test]
 fn fuzz_master() {
     run("master", CHANGED / 4, closures::master);
+}
+
+#[test]
+fn fuzz_response() {
+    run("response", CHANGED / 4, closures::response);
+}
+
+#[test]
+fn fuzz_toml() {
+    run("toml", CHANGED / 8, closures::toml_files);
 }
 
 #[test]
