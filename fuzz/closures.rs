@@ -2,23 +2,32 @@
 #![allow(dead_code, reason = "each target uses one of them")]
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
 use windrose::answer::{Outcome, Request, ResponseBuffer, Transport, answer};
+use windrose::config::{Settings, SystemFolders};
 use windrose::diagnostic::Source;
 use windrose::geo::coordinates::Coordinates;
 use windrose::geo::extract::Extract;
 use windrose::geo::mmdb::Database;
-use windrose::image::Serving;
+use windrose::health::Verdicts;
+use windrose::image::{Image, Options, Serving};
+use windrose::policy;
 use windrose::policy::client_map::ClientMap;
-use windrose::policy::model::Condition;
+use windrose::policy::model::{Condition, Steering};
+use windrose::policy::names::Scope;
 use windrose::policy::questions::{Questions, Site};
-use windrose::spec::Faults;
+use windrose::policy::tree::Forest;
+use windrose::spec::steering::SteeringSpec;
+use windrose::spec::{Faults, file, settings};
 use windrose::wire::code::RecordType;
 use windrose::wire::cookie::{Place, Secrets, Standing};
 use windrose::wire::name::Name;
 use windrose::wire::rdata;
+use windrose::zone;
+use windrose::zone::model::Zone;
 use windrose::zone::{export, master, toml};
 
 /// The time at which queries come, that of RFC 9018 A.1.
@@ -208,6 +217,144 @@ pub(crate) fn master(octets: &[u8]) {
         assert_eq!(owner.rrsets, again.owners[name].rrsets, "{name}");
     }
     toml::write(&zone);
+}
+
+/// A zone of random shape and a question: a master file up to the first octet of zero, then four octets and a name. The response must be well
+/// formed, and what is sent whole over UDP is what is sent over TCP.
+pub(crate) fn response(octets: &[u8]) {
+    let mut parts = octets.splitn(2, |octet| *octet == 0);
+    let (Some(text), Some(question)) = (parts.next(), parts.next()) else {
+        return;
+    };
+    let Some(([how, size, high, low], name)) = question.split_first_chunk::<4>().map(|(four, name)| (*four, name))
+    else {
+        return;
+    };
+    let (Ok(text), Ok(name)) = (std::str::from_utf8(text), std::str::from_utf8(name)) else {
+        return;
+    };
+    if text.to_ascii_uppercase().contains("$GENERATE") {
+        return;
+    }
+    let origin = Name::parse("example.com.", None).expect("a name");
+    let Ok(name) = Name::parse(name, Some(&origin)) else {
+        return;
+    };
+    let source = Source::new("fuzz.zone", text);
+    let mut faults = Faults::new(&source);
+    let zone = master::read(&origin, &mut |_| Err("nothing is included".to_owned()), &mut faults);
+    let Some(zone) = zone.filter(|_| faults.errors() == 0) else {
+        return;
+    };
+    let serving = compiled(zone, Steering::default());
+    let mut asked = vec![0x12, 0x34, how & 1, 0, 0, 1, 0, 0, 0, 0, 0, how >> 1 & 1];
+    asked.extend(name.wire());
+    asked.extend([high, low, 0, 1]);
+    if how & 2 != 0 {
+        asked.extend([0, 0, 41, size, 0, 0, 0, how & 0x80, 0, 0, 0]);
+    }
+    let whole = ask(&serving, &asked, Transport::Tcp);
+    let room = match how & 2 {
+        0 => 512,
+        _ => (usize::from(size) << 8).clamp(512, 1232),
+    };
+    let cut = ask(&serving, &asked, Transport::Udp);
+    assert!(cut.len() <= room, "{} octets of {room}", cut.len());
+    if cut[2] & 2 == 0 {
+        assert_eq!(
+            cut[4..10],
+            whole[4..10],
+            "other answers over UDP, though nothing is said to be cut"
+        );
+    } else {
+        assert!(whole.len() > room || whole[2] & 2 != 0, "cut without need");
+    }
+}
+
+/// Text as a zone file and as windrose.toml: every fault has a place, and what has none is
+/// served.
+pub(crate) fn toml_files(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    let source = Source::new("windrose.toml", text);
+    let mut faults = Faults::new(&source);
+    let spec = settings::read(&source, &mut faults);
+    Settings::new(&spec, Path::new("/etc/windrose"), &SystemFolders::default());
+    tell(faults);
+
+    let source = Source::new("zones/example.com.toml", text);
+    let (mut shared, mut faults) = (Faults::new(&Source::new("windrose.toml", "")), Faults::new(&source));
+    let (nothing, spec) = (SteeringSpec::default(), file::read(&source, &mut faults));
+    let origin = Name::parse("example.com.", None).expect("a name");
+    let owners = spec.records.owners.iter();
+    let mut scopes = [
+        Scope {
+            origin: None,
+            spec: &nothing,
+            roots: Vec::new(),
+            faults: &mut shared,
+        },
+        Scope {
+            origin: Some(origin.clone()),
+            spec: &spec.steering,
+            roots: owners
+                .filter_map(|owner| Some(owner.steer.as_ref()?.name.value.as_str()))
+                .collect(),
+            faults: &mut faults,
+        },
+    ];
+    let checked = policy::check::check(&mut scopes);
+    let zone = zone::check::check(&spec, &origin, 1, &checked.roots(1), scopes[1].faults);
+    let is_served = !spec.broken && scopes.iter().all(|scope| scope.faults.errors() == 0);
+    let (steering, _) = checked.build(&scopes, &[true, is_served]);
+    tell(faults);
+    if !is_served {
+        return;
+    }
+    let names: Vec<Name> = zone.owners.keys().take(20).cloned().collect();
+    let serving = compiled(zone, steering);
+    for name in names {
+        for rtype in [1_u8, 28, 255] {
+            let mut asked = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+            asked.extend(name.wire());
+            asked.extend([0, rtype, 0, 1]);
+            ask(&serving, &asked, Transport::Tcp);
+            ask(&serving, &asked, Transport::Udp);
+        }
+    }
+}
+
+/// Every fault can be shown, with a place in its text.
+fn tell(faults: Faults) {
+    for fault in faults.into_sorted() {
+        let (line, column) = fault.line_column();
+        assert!(line > 0 && column > 0 && !fault.to_string().is_empty());
+    }
+}
+
+fn compiled(zone: Zone, steering: Steering) -> Serving {
+    let options = Options {
+        threads: 1,
+        ..Options::default()
+    };
+    let image = Image::compile(&[zone], &[], Forest::without_databases(steering), options, [7, 11]);
+    Serving::new(Arc::new(image), &Verdicts::default())
+}
+
+/// A response that was held to be well formed.
+fn ask(serving: &Serving, asked: &[u8], transport: Transport) -> Vec<u8> {
+    let mut response = ResponseBuffer::with_capacity(65_535);
+    let request = Request {
+        bytes: asked,
+        source: IpAddr::from([192, 0, 2, 1]),
+        transport,
+        random: 7,
+        now: 0,
+    };
+    let Outcome::Answered(rcode) = answer(&request, serving, &mut response) else {
+        panic!("a query got no response");
+    };
+    well_formed(asked, response.as_slice(), rcode.0, transport);
+    response.as_slice().to_vec()
 }
 
 /// A location database: opened, walked, asked, and made into a map of clients.

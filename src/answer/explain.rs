@@ -127,7 +127,13 @@ pub fn explain(question: &Question, serving: &Serving, sighting: &Sighting) -> O
         Located::Found(found) if found.owner != NONE => Some(found),
         Located::Found(_)
         | Located::Refused(
-            Refusal::Drop | Refusal::Say(_) | Refusal::NotSupported(_) | Refusal::Truncated | Refusal::Version,
+            Refusal::Drop
+            | Refusal::Say(_)
+            | Refusal::NotSupported(_)
+            | Refusal::Truncated
+            | Refusal::Limited
+            | Refusal::Slipped
+            | Refusal::Version,
         ) => None,
     };
     let note = match located {

@@ -18,6 +18,10 @@ pub enum Refusal {
     NotSupported(Rcode),
     /// Only that it should be asked over TCP.
     Truncated,
+    /// Nothing, since the client's network has had its share.
+    Limited,
+    /// The same, and that it should be asked over TCP.
+    Slipped,
     /// The server's version (`version.bind TXT CH`, by custom: RFC 4892 1).
     Version,
 }

@@ -5,6 +5,7 @@
 
 pub mod explain;
 mod gate;
+mod limit;
 mod steer;
 mod write;
 
@@ -18,6 +19,7 @@ use crate::wire::cookie::{Cookies, Standing};
 use crate::wire::query::{self, NameKey, Parsed};
 
 pub use gate::Refusal;
+pub use limit::limit;
 pub use write::{ResponseBuffer, write};
 
 /// How a query came.
@@ -49,8 +51,20 @@ pub struct Request<'a> {
 pub enum Outcome {
     /// Nothing is sent: it is a response itself, or has no header to answer.
     Dropped,
+    /// Nothing is sent: the client's network has had its share.
+    Limited,
+    /// The same, but the buffer holds a response with TC and nothing else.
+    Slipped,
     /// The buffer holds the response.
     Answered(Rcode),
+}
+
+impl Outcome {
+    /// Whether there is a response.
+    #[inline]
+    pub fn is_sent(self) -> bool {
+        !matches!(self, Outcome::Dropped | Outcome::Limited)
+    }
 }
 
 /// Where the answer to a query is.
@@ -77,7 +91,8 @@ pub fn answer_telling(
     ear: &mut impl Ear,
 ) -> Outcome {
     let parsed = parse(request.bytes, &serving.image.names.key);
-    let located = locate(&parsed, request, serving);
+    let mut located = locate(&parsed, request, serving);
+    limit(&parsed, &mut located, request, serving);
     write(&parsed, &located, request, serving, response, ear)
 }
 

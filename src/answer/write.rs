@@ -132,6 +132,12 @@ pub fn write(
     }
     match located {
         Located::Refused(Refusal::Drop) => return Outcome::Dropped,
+        Located::Refused(Refusal::Limited) => return Outcome::Limited,
+        Located::Refused(Refusal::Slipped) => {
+            plan.flags |= TC;
+            finish(query, response, &mut plan);
+            return Outcome::Slipped;
+        }
         Located::Refused(refusal) => refuse(*refusal, query, response, &mut plan),
         Located::Found(found) => match found.case {
             Case::Entry(entry) => {
@@ -188,7 +194,7 @@ fn reply<'a>(edns: &Edns, query: Query<'a>, cookie: Option<&'a [u8; cookie::LENG
 #[cold]
 fn refuse(refusal: Refusal, query: Query<'_>, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
     match refusal {
-        Refusal::Drop => {}
+        Refusal::Drop | Refusal::Limited | Refusal::Slipped => {}
         Refusal::Truncated => plan.flags |= TC,
         Refusal::Version => version(query, response, plan),
         Refusal::NotSupported(rcode) => plan.fail(rcode, NOT_SUPPORTED),

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::limiter::Limiter;
 use super::names::{NONE, NamesBuilder, OwnerKind};
 use super::onward::{Onward, RepeatAt};
 use super::tail::{Entry, Shape, Tail, Tails};
@@ -67,6 +68,7 @@ impl Image {
             ..
         } = compiler;
         let tally = Arc::new(tally.finish(options.threads));
+        let limiter = options.rate_limit.clone().map(|limits| Limiter::new(limits, random));
         Image {
             names: names.finish(),
             entries: entries.into(),
@@ -78,6 +80,7 @@ impl Image {
             steers: steers.into(),
             forest,
             options,
+            limiter,
             tally,
         }
     }

@@ -32,6 +32,7 @@ pub struct Seat {
 pub struct Counters {
     received: AtomicU64,
     dropped: [AtomicU64; DROPS.len()],
+    slipped: AtomicU64,
     unsent: AtomicU64,
     rcodes: [AtomicU64; RCODES],
 }
@@ -45,10 +46,17 @@ pub enum DropReason {
     PortZero,
     /// Answering it panicked.
     Panic,
+    /// The network that it came from has had its share.
+    RateLimit,
 }
 
 /// Every reason.
-pub const DROPS: [DropReason; 3] = [DropReason::NoQuery, DropReason::PortZero, DropReason::Panic];
+pub const DROPS: [DropReason; 4] = [
+    DropReason::NoQuery,
+    DropReason::PortZero,
+    DropReason::Panic,
+    DropReason::RateLimit,
+];
 
 /// What all threads of a transport have done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,6 +65,8 @@ pub struct Totals {
     pub received: u64,
     /// Those that got no answer, in the order of [`DROPS`].
     pub dropped: [u64; DROPS.len()],
+    /// Answers that are TC and nothing else, since more would have been over a limit. They are among those with NOERROR too.
+    pub slipped: u64,
     /// Answers that the kernel did not take.
     pub unsent: u64,
     /// Answers, by response code.
@@ -104,6 +114,7 @@ impl Threads {
             Transport::Tcp => streams,
         } {
             add(&mut totals.received, &counters.received);
+            add(&mut totals.slipped, &counters.slipped);
             add(&mut totals.unsent, &counters.unsent);
             let dropped = totals.dropped.iter_mut().zip(&counters.dropped);
             let rcodes = totals.rcodes.iter_mut().zip(&counters.rcodes);
@@ -130,6 +141,11 @@ impl Counters {
             match outcome {
                 Outcome::Answered(Rcode(rcode)) => increase(&self.rcodes[usize::from(*rcode) % RCODES], 1),
                 Outcome::Dropped => dropped += 1,
+                Outcome::Limited => increase(&self.dropped[DropReason::RateLimit as usize], 1),
+                Outcome::Slipped => {
+                    increase(&self.rcodes[usize::from(Rcode::NOERROR.0)], 1);
+                    increase(&self.slipped, 1);
+                }
             }
         }
         increase(
@@ -156,6 +172,7 @@ impl DropReason {
             DropReason::NoQuery => "no_query",
             DropReason::PortZero => "port_zero",
             DropReason::Panic => "panic",
+            DropReason::RateLimit => "rate_limit",
         }
     }
 }
@@ -178,6 +195,8 @@ mod tests {
             Outcome::Dropped,
             Outcome::Dropped,
             Outcome::Answered(Rcode::BADVERS),
+            Outcome::Limited,
+            Outcome::Slipped,
         ];
         for seat in &seats {
             seat.counters().add(&outcomes, 1);
@@ -185,11 +204,16 @@ mod tests {
         }
         seats[2].counters().unsent(3);
         let udp = threads.totals(Transport::Udp);
-        assert_eq!((udp.received, udp.dropped, udp.unsent), (8, [2, 2, 0], 3));
+        assert_eq!((udp.received, udp.dropped, udp.unsent), (12, [2, 2, 0, 2], 3));
         assert_eq!(
-            (udp.rcodes[3], udp.rcodes[16], udp.rcodes.iter().sum::<u64>()),
-            (2, 2, 4)
+            (
+                udp.rcodes[3],
+                udp.rcodes[16],
+                udp.rcodes.iter().sum::<u64>(),
+                udp.slipped
+            ),
+            (2, 2, 6, 2)
         );
-        assert_eq!(threads.totals(Transport::Tcp).received, 4);
+        assert_eq!(threads.totals(Transport::Tcp).received, 6);
     }
 }

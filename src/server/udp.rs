@@ -149,7 +149,7 @@ impl Worker {
             .iter()
             .zip(&self.stages.responses)
             .enumerate();
-        let responses = responses.filter(|(_, (outcome, _))| **outcome != Outcome::Dropped);
+        let responses = responses.filter(|(_, (outcome, _))| outcome.is_sent());
         let (answered, sent) = self.batch.send(
             socket,
             responses.map(|(index, (_, response))| (index, response.as_slice())),
@@ -221,6 +221,11 @@ impl Stages {
             *client = answer::located_client(parsed, located, &request, serving);
             if let Some(client) = client {
                 image.prefetch_client(*client);
+            }
+        }
+        if image.limiter.is_some() {
+            for (index, (parsed, located)) in parsed.iter().zip(&mut *located).enumerate() {
+                answer::limit(parsed, located, &request(batch, index, edge), serving);
             }
         }
         for client in clients.iter().flatten() {

@@ -1,7 +1,10 @@
 //! Queries: everything that is read from the octets of one, in one forward pass and one backward multiply a label.
 //!
 //! The result borrows nothing, so that a whole batch can be parsed before any of it is looked up.
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::cast_possible_truncation))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
 
 use super::code::RecordType;
 use super::edns::{self, Edns};

@@ -377,6 +377,7 @@ impl Case {
             version: settings.version.clone(),
             cookies: settings.cookies,
             secrets: loaded.cookie_secrets,
+            rate_limit: settings.rate_limit.clone(),
             keepalive: 100,
             threads: 0,
         };
@@ -418,8 +419,8 @@ impl Ask {
                 return Err(format!("answering it allocates {allocations} times"));
             }
             let got = match outcome {
-                Outcome::Dropped => None,
-                Outcome::Answered(_) => Some(response.as_slice()),
+                Outcome::Dropped | Outcome::Limited => None,
+                Outcome::Answered(_) | Outcome::Slipped => Some(response.as_slice()),
             };
             seen[self.judge(got, transport)?] += 1;
         }

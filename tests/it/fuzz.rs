@@ -79,6 +79,16 @@ fn fuzz_master() {
 }
 
 #[test]
+fn fuzz_response() {
+    run("response", CHANGED / 4, closures::response);
+}
+
+#[test]
+fn fuzz_toml() {
+    run("toml", CHANGED / 8, closures::toml_files);
+}
+
+#[test]
 fn fuzz_rdata() {
     run("rdata", CHANGED, closures::rdata);
 }

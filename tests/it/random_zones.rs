@@ -22,8 +22,8 @@ use crate::worlds::{World, worlds};
 /// The response to octets; `None` for none.
 fn respond(serving: &Serving, request: &Request<'_>, response: &mut ResponseBuffer) -> Option<Vec<u8>> {
     match answer(request, serving, response) {
-        Outcome::Dropped => None,
-        Outcome::Answered(_) => Some(response.as_slice().to_vec()),
+        Outcome::Dropped | Outcome::Limited => None,
+        Outcome::Answered(_) | Outcome::Slipped => Some(response.as_slice().to_vec()),
     }
 }
 

@@ -122,7 +122,7 @@ fn answer_whole(
         let Some((query, after)) = after.split_at_checked(length) else {
             break Found::Part;
         };
-        if respond(query, outbox) == Outcome::Dropped {
+        if !respond(query, outbox).is_sent() {
             break Found::Junk;
         }
         rest = after;
