@@ -4,6 +4,7 @@
 //! between, with the same result.
 
 pub mod explain;
+mod follow;
 mod gate;
 mod limit;
 mod steer;

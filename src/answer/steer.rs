@@ -8,7 +8,7 @@ use crate::policy::Family;
 use crate::policy::alias::Chance;
 use crate::policy::client::{ClientKey, Seen};
 use crate::policy::client_map::{ClientMap, Placed};
-use crate::policy::model::{NodeId, NodeKind, Target};
+use crate::policy::model::{NodeKind, Target};
 use crate::policy::sticky;
 use crate::policy::trace::Ear;
 use crate::policy::tree::End;
@@ -32,12 +32,8 @@ pub(super) struct Asked {
 pub(super) enum Steered {
     /// So many records, in so many octets.
     Records { count: u16, length: usize },
-    /// One CNAME, in so many octets, to the host of a backend (by its place in the pool).
-    Alias {
-        pool: NodeId,
-        backend: usize,
-        length: usize,
-    },
+    /// One CNAME, in so many octets, the last of which are the name of the host.
+    Alias { length: usize, name: usize },
     /// The decision has nothing of this type.
     NoData,
     /// Nothing is usable.
@@ -181,9 +177,8 @@ pub(super) fn write(
             head.copy_from_slice(&fixed);
             tail.copy_from_slice(data);
             return Steered::Alias {
-                pool,
-                backend,
                 length: fixed.len() + data.len(),
+                name: data.len(),
             };
         }
         if asked.family.is_none() {

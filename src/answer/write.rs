@@ -1,5 +1,6 @@
 //! The third stage: the response, octet by octet. An answer of static data is the question, a compiled tail, and an OPT record.
 
+use super::follow;
 use super::steer::{self, Steered};
 use super::{Located, Outcome, Refusal, Request, Transport};
 use crate::image::lookup::{Case, Found};
@@ -11,14 +12,13 @@ use crate::policy::trace::Ear;
 use crate::wire::code::{Rcode, RecordType, class};
 use crate::wire::cookie::{self, Cookies};
 use crate::wire::edns::{Edns, Keepalive, Reply, UDP_SIZE, UDP_SIZE_PLAIN};
-use crate::wire::name::NAME_MAX;
 use crate::wire::query::{HEADER, Parsed};
 use crate::wire::response::QUESTION_POINTER;
 
 /// The AA bit, in the third octet of a header.
-const AA: u8 = 0x04;
+pub(super) const AA: u8 = 0x04;
 /// The TC bit, there too.
-const TC: u8 = 0x02;
+pub(super) const TC: u8 = 0x02;
 /// QR, and of the query: the opcode and RD.
 const QR: u8 = 0x80;
 const KEPT: u8 = 0x79;
@@ -35,7 +35,7 @@ const ERROR_MAX: usize = 32;
 /// Where a response is written. Its capacity bounds it: 65,535 octets for streams; less will do for datagrams.
 #[derive(Debug)]
 pub struct ResponseBuffer {
-    octets: Box<[u8]>,
+    pub(super) octets: Box<[u8]>,
     length: usize,
     /// What a response is cut to.
     limit: usize,
@@ -70,19 +70,19 @@ impl ResponseBuffer {
 
 /// A query, and what it is answered from.
 #[derive(Clone, Copy)]
-struct Query<'a> {
-    parsed: &'a Parsed,
-    request: &'a Request<'a>,
+pub(super) struct Query<'a> {
+    pub(super) parsed: &'a Parsed,
+    pub(super) request: &'a Request<'a>,
     image: &'a Image,
 }
 
 /// What of a response is known before it is written.
-struct Plan<'a> {
-    rcode: Rcode,
-    flags: u8,
-    counts: [u16; 3],
+pub(super) struct Plan<'a> {
+    pub(super) rcode: Rcode,
+    pub(super) flags: u8,
+    pub(super) counts: [u16; 3],
     /// Octets after the question, the OPT record not counted.
-    length: usize,
+    pub(super) length: usize,
     /// The OPT record: one for one (RFC 6891 6.1.1).
     reply: Option<Reply<'a>>,
     /// How long it is, but for an extended error: those come where there are no records.
@@ -133,23 +133,22 @@ pub fn write(
     match located {
         Located::Refused(Refusal::Drop) => return Outcome::Dropped,
         Located::Refused(Refusal::Limited) => return Outcome::Limited,
-        Located::Refused(Refusal::Slipped) => {
-            plan.flags |= TC;
-            finish(query, response, &mut plan);
-            return Outcome::Slipped;
-        }
+        Located::Refused(Refusal::Slipped) => return slip(query, response, &mut plan),
         Located::Refused(refusal) => refuse(*refusal, query, response, &mut plan),
         Located::Found(found) => match found.case {
-            Case::Entry(entry) => {
-                let entry = &image.entries[entry as usize];
+            Case::Entry(id) => {
+                let entry = &image.entries[id as usize];
+                let repeat = match entry.flags & REPEATS {
+                    0 => None,
+                    _ => image.cut_at_repeat(id, parsed.hash),
+                };
                 match entry.steer {
-                    NONE => fixed(query, entry, found, response, &mut plan),
+                    NONE => fixed(query, entry, found, repeat, response, &mut plan),
+                    _ if repeat.is_some() => fixed(query, entry, found, repeat, response, &mut plan),
                     _ => steered(query, entry, found, serving, response, &mut plan, ear),
                 }
             }
-            Case::Redirect(entry) => {
-                redirect(query, &image.entries[entry as usize], found, response, &mut plan);
-            }
+            Case::Redirect(entry) => follow::redirect(query, entry, found, serving, response, &mut plan, ear),
             Case::NoData => negative(query, Rcode::NOERROR, found, response, &mut plan),
             Case::NameError => negative(query, Rcode::NXDOMAIN, found, response, &mut plan),
             Case::NotOurs => plan.fail(Rcode::REFUSED, NOT_AUTHORITATIVE),
@@ -194,8 +193,8 @@ fn reply<'a>(edns: &Edns, query: Query<'a>, cookie: Option<&'a [u8; cookie::LENG
 #[cold]
 fn refuse(refusal: Refusal, query: Query<'_>, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
     match refusal {
-        Refusal::Drop | Refusal::Limited | Refusal::Slipped => {}
-        Refusal::Truncated => plan.flags |= TC,
+        Refusal::Drop | Refusal::Limited => {}
+        Refusal::Truncated | Refusal::Slipped => plan.flags |= TC,
         Refusal::Version => version(query, response, plan),
         Refusal::NotSupported(rcode) => plan.fail(rcode, NOT_SUPPORTED),
         Refusal::Say(rcode) => plan.rcode = rcode,
@@ -206,9 +205,17 @@ fn refuse(refusal: Refusal, query: Query<'_>, response: &mut ResponseBuffer, pla
     reply.cookie = reply.cookie.filter(|_| plan.rcode != Rcode::BADVERS);
 }
 
+/// What stands for a response that is over its limit.
+#[cold]
+fn slip(query: Query<'_>, response: &mut ResponseBuffer, plan: &mut Plan<'_>) -> Outcome {
+    refuse(Refusal::Slipped, query, response, plan);
+    finish(query, response, plan);
+    Outcome::Slipped
+}
+
 /// How many octets there are for a response's sections, after the question and before the OPT record.
 #[inline]
-fn room(query: Query<'_>, response: &ResponseBuffer, plan: &Plan<'_>) -> usize {
+pub(super) fn room(query: Query<'_>, response: &ResponseBuffer, plan: &Plan<'_>) -> usize {
     most(query)
         .min(response.limit)
         .saturating_sub(query.parsed.question_end() + plan.opt)
@@ -227,62 +234,27 @@ fn most(query: Query<'_>) -> usize {
 
 /// An entry of static data, cut down to what fits.
 #[inline]
-fn fixed(query: Query<'_>, entry: &Entry, found: &Found, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
+fn fixed(
+    query: Query<'_>,
+    entry: &Entry,
+    found: &Found,
+    repeat: Option<(u16, u16)>,
+    response: &mut ResponseBuffer,
+    plan: &mut Plan<'_>,
+) {
     plan.rcode = Rcode(u16::from(entry.rcode));
     plan.flags = if entry.flags & AUTHORITATIVE != 0 { AA } else { 0 };
     plan.counts = entry.counts;
     plan.length = usize::from(entry.tail.length);
     let room = room(query, response, plan);
-    if entry.flags & REPEATS != 0
-        && let Case::Entry(id) = found.case
-        && let Some((answers, length)) = query.image.cut_at_repeat(id, query.parsed.hash)
-    {
+    if let Some((answers, length)) = repeat {
+        plan.rcode = Rcode::NOERROR;
         (plan.counts, plan.length) = ([answers, 0, 0], usize::from(length));
     }
     if plan.length > room || entry.flags & TOO_LONG != 0 {
         cut(entry, room, plan);
     }
     copy(query, entry, found, response, plan.length);
-}
-
-/// RFC 6672 3.2: the DNAME above the name, and the CNAME that follows from it: what stands before the owner of the DNAME, then its target.
-#[cold]
-fn redirect(query: Query<'_>, entry: &Entry, found: &Found, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
-    const FIXED: usize = 10; // of a record, between its owner and its data
-    plan.flags = AA;
-    let room = room(query, response, plan);
-    let start = query.parsed.question_end();
-    let dname = usize::from(entry.tail.length);
-    let kept = usize::from(found.shift);
-    // The owner of the DNAME is a pointer into the question, or the root.
-    let owner = if query.image.names.name(found.owner).len() > 1 {
-        2
-    } else {
-        1
-    };
-    let target = dname - owner - FIXED;
-    let made = kept + target;
-    let alias = if made > NAME_MAX { 0 } else { 2 + FIXED + made };
-    if dname + alias > room {
-        plan.flags |= TC;
-        return;
-    }
-    copy(query, entry, found, response, dname);
-    (plan.counts[0], plan.length) = (1, dname + alias);
-    if alias == 0 {
-        plan.rcode = Rcode::YXDOMAIN;
-        return;
-    }
-    plan.counts[0] = 2;
-    let (before, record) = response.octets[start..start + dname + alias].split_at_mut(dname);
-    let ttl = &before[owner + 4..owner + 8];
-    let [p1, p0] = QUESTION_POINTER.to_be_bytes();
-    let [t1, t0] = RecordType::CNAME.0.to_be_bytes();
-    let [c1, c0] = class::IN.to_be_bytes();
-    record[..8].copy_from_slice(&[p1, p0, t1, t0, c1, c0, ttl[0], ttl[1]]);
-    record[8..12].copy_from_slice(&[ttl[2], ttl[3], 0, made as u8]);
-    record[12..12 + kept].copy_from_slice(&query.parsed.name(query.request.bytes)[..kept]);
-    record[12 + kept..].copy_from_slice(&before[owner + FIXED..]);
 }
 
 /// RFC 2181 9: TC when what had to be sent was left out; additional data may be left out without a word, glue that a referral needs may not
@@ -335,8 +307,60 @@ fn steered(
     plan.flags = AA;
     plan.counts = entry.counts;
     plan.length = usize::from(entry.tail.length);
-    let steered_by = &query.image.steers[entry.steer as usize];
-    ear.steered(entry.steer);
+    let room = room(query, response, plan);
+    if plan.length > room {
+        return cut(entry, room, plan); // The aliases alone are too long.
+    }
+    copy(query, entry, found, response, plan.length);
+    let owner = match entry.steered_owner {
+        QUESTION_POINTER => QUESTION_POINTER,
+        pointer => pointer + found.shift,
+    };
+    match decide(query, entry.steer, owner, room, serving, response, plan, ear) {
+        Decided::Whole => {}
+        Decided::Alias(at) => follow::host(query, at, room, serving, response, plan, ear),
+        Decided::NoData => {
+            // Only where no alias leads here: the tail would stand after it.
+            let zone = query.image.names.owner(found.owner).zone as usize;
+            let negative = &query.image.zones[zone].negative;
+            if plan.counts[0] > 0 || usize::from(negative.length) > room {
+                return;
+            }
+            let shift = usize::from(query.parsed.name_length) - query.image.zones[zone].origin.wire().len();
+            plan.counts[1] = 1;
+            plan.length = usize::from(negative.length);
+            let start = query.parsed.question_end();
+            let target = &mut response.octets[start..start + plan.length];
+            query.image.tails.copy(negative, shift, target);
+        }
+    }
+}
+
+/// What became of a decision.
+pub(super) enum Decided {
+    /// It is answered, or said to be too long or in vain.
+    Whole,
+    /// It is a CNAME; the host's name stands in full here in the message.
+    Alias(usize),
+    /// It has nothing of the type asked for.
+    NoData,
+}
+
+/// Adds what a policy or pool hands out to the answer section, `owner` being a pointer to the name.
+#[inline]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn decide(
+    query: Query<'_>,
+    steer: u32,
+    owner: u16,
+    room: usize,
+    serving: &Serving,
+    response: &mut ResponseBuffer,
+    plan: &mut Plan<'_>,
+    ear: &mut impl Ear,
+) -> Decided {
+    let steered_by = &query.image.steers[steer as usize];
+    ear.steered(steer);
     let asked = steer::Asked::new(
         query.parsed.qtype,
         plan.reply.as_ref().and_then(|reply| Some(reply.subnet?.0)),
@@ -347,50 +371,19 @@ fn steered(
     if let Some((_, scope)) = plan.reply.as_mut().and_then(|reply| reply.subnet.as_mut()) {
         *scope = asked.scope(steered_by);
     }
-    let room = room(query, response, plan);
-    let Some(space) = room.checked_sub(plan.length) else {
-        return cut(entry, room, plan); // The aliases alone are too long.
-    };
-    copy(query, entry, found, response, plan.length);
-    let owner = match entry.steered_owner {
-        QUESTION_POINTER => QUESTION_POINTER,
-        pointer => pointer + found.shift,
-    };
-    let start = query.parsed.question_end() + plan.length;
-    let target = &mut response.octets[start..start + space];
+    let question_end = query.parsed.question_end();
+    let target = &mut response.octets[question_end + plan.length..question_end + room];
     match steer::write(&asked, steered_by, owner, serving, target, &mut response.places, ear) {
         Steered::Records { count, length } => {
             plan.counts[0] += count;
             plan.length += length;
         }
-        Steered::Alias { pool, backend, length } => {
-            let alias_at = query.parsed.question_end() + plan.length;
+        Steered::Alias { length, name } => {
             plan.counts[0] += 1;
             plan.length += length;
-            if let Some(entry) = query.image.onward(
-                pool,
-                backend,
-                query.image.names.owner(found.owner).zone,
-                query.parsed.qtype,
-            ) {
-                onward(query, entry, alias_at, length, room, response, plan);
-            }
+            return Decided::Alias(question_end + plan.length - name);
         }
-        Steered::NoData => {
-            // Only where no alias leads here: the tail would stand after it.
-            let zone = query.image.names.owner(found.owner).zone as usize;
-            let negative = &query.image.zones[zone].negative;
-            if plan.counts[0] > 0 || usize::from(negative.length) > space {
-                return;
-            }
-            let shift = usize::from(query.parsed.name_length) - query.image.zones[zone].origin.wire().len();
-            plan.counts[1] = 1;
-            plan.length = usize::from(negative.length);
-            query
-                .image
-                .tails
-                .copy(negative, shift, &mut response.octets[start..start + plan.length]);
-        }
+        Steered::NoData => return Decided::NoData,
         // An answer without any record would say that there are none.
         Steered::TooLong => {
             plan.flags |= TC;
@@ -404,40 +397,7 @@ fn steered(
             plan.fail(Rcode::SERVFAIL, NOTHING_USABLE);
         }
     }
-}
-
-/// What follows a CNAME whose target is a name of the same zone (RFC 1034 4.3.2, 3a), if it fits whole: the resolver can ask for it.
-#[cold]
-fn onward(
-    query: Query<'_>,
-    entry: &Entry,
-    alias_at: usize,
-    alias_length: usize,
-    room: usize,
-    response: &mut ResponseBuffer,
-    plan: &mut Plan<'_>,
-) {
-    const FIXED: usize = 12; // of a record, before its data
-    let length = usize::from(entry.tail.length);
-    let start = query.parsed.question_end() + plan.length;
-    // Pointers reach 16,383 octets far.
-    if entry.flags & TOO_LONG != 0 || plan.length + length > room || start + length > 0x3fff {
-        return;
-    }
-    plan.rcode = Rcode(u16::from(entry.rcode));
-    plan.counts
-        .iter_mut()
-        .zip(entry.counts)
-        .for_each(|(count, more)| *count += more);
-    plan.length += length;
-    let name_at = (alias_at + FIXED) as u16;
-    let name_length = (alias_length - FIXED) as u16;
-    query.image.tails.copy_onward(
-        &entry.tail,
-        name_at,
-        name_length,
-        &mut response.octets[start..start + length],
-    );
+    Decided::Whole
 }
 
 #[inline]

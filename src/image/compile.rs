@@ -1,12 +1,12 @@
 //! From checked zones to an image: each owner and type is answered once, and what was written is kept.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::limiter::Limiter;
 use super::names::{NONE, NamesBuilder, OwnerKind};
-use super::onward::{Onward, RepeatAt};
+use super::repeat::RepeatAt;
 use super::tail::{Entry, Shape, Tail, Tails};
 use super::tally;
 use super::{Image, Options, SteeredBy, ZoneInfo};
@@ -19,7 +19,7 @@ use crate::wire::query::NameKey;
 use crate::wire::response::{Owner as RecordOwner, Writer};
 use crate::zone::lookup::Lookup;
 use crate::zone::model::{Owner, Steer, Zone};
-use crate::zone::sections::{Reach, Sections, compose};
+use crate::zone::sections::{CHAIN_MAX, Reach, Sections, compose, redirected};
 
 /// A type that no record has: what it is answered is the answer for every type that an owner lacks.
 const NO_TYPE: RecordType = RecordType(0);
@@ -34,6 +34,10 @@ impl Image {
         let mut compiler = Compiler {
             forest: &forest,
             hosts: &hosts,
+            zones: (0..)
+                .zip(zones)
+                .map(|(index, zone)| (zone.origin.clone(), (index, zone)))
+                .collect(),
             origins,
             // Empty non-terminals come on top: that many more are seldom.
             names: NamesBuilder::new(NameKey::new(random), owners + owners / 4 + failed.len()),
@@ -42,8 +46,7 @@ impl Image {
             steers: Vec::new(),
             steer_ids: HashMap::new(),
             tally: tally::Builder::default(),
-            apexes: HashMap::new(),
-            cuts: Vec::new(),
+            apexes: BTreeMap::new(),
             repeats: Vec::new(),
         };
         let infos: Vec<ZoneInfo> = zones
@@ -57,7 +60,6 @@ impl Image {
                 .add(origin.to_lowercase().wire(), OwnerKind::Failed, NONE);
         }
         compiler.link_parents();
-        let onward = compiler.onward(zones);
         let Compiler {
             names,
             entries,
@@ -74,7 +76,6 @@ impl Image {
             entries: entries.into(),
             tails,
             repeats: repeats.into(),
-            onward: onward.into(),
             zones: infos.into(),
             failed: failed.into(),
             steers: steers.into(),
@@ -89,6 +90,8 @@ impl Image {
 struct Compiler<'a> {
     forest: &'a Forest,
     hosts: &'a [bool],
+    /// By origin, with their numbers.
+    zones: HashMap<Name, (u32, &'a Zone)>,
     /// Of every zone: what is at or below another zone's origin is answered from there.
     origins: BTreeSet<Name>,
     names: NamesBuilder,
@@ -97,9 +100,7 @@ struct Compiler<'a> {
     steers: Vec<SteeredBy>,
     steer_ids: HashMap<(NodeId, u32, u32, tally::Place), u32>,
     tally: tally::Builder,
-    apexes: HashMap<Name, u32>,
-    /// Cuts at which another zone starts that is served here.
-    cuts: Vec<(Name, u32)>,
+    apexes: BTreeMap<Name, u32>,
     repeats: Vec<RepeatAt>,
 }
 
@@ -110,8 +111,8 @@ struct Passed {
     id: Option<u32>,
 }
 
-impl Compiler<'_> {
-    fn zone(&mut self, index: u32, zone: &Zone) -> ZoneInfo {
+impl<'a> Compiler<'a> {
+    fn zone(&mut self, index: u32, zone: &'a Zone) -> ZoneInfo {
         let mut path = Vec::new();
         // Of owners that hide what is below them the last: in canonical order that comes right after.
         let mut cover: Option<&Name> = None;
@@ -143,20 +144,26 @@ impl Compiler<'_> {
     }
 
     /// Adds an owner; gives its number, unless its name is another zone's.
-    fn owner(&mut self, zone: &Zone, index: u32, (name, owner): (&Name, &Owner), kind: OwnerKind) -> Option<u32> {
+    fn owner(
+        &mut self,
+        zone: &'a Zone,
+        index: u32,
+        (name, owner): (&'a Name, &'a Owner),
+        kind: OwnerKind,
+    ) -> Option<u32> {
+        if self.served_elsewhere(zone, name) {
+            return None;
+        }
         let lower = name.to_lowercase();
-        if !self.served_elsewhere(zone, name) {
-            let id = self.names.add(lower.wire(), kind, index);
-            self.entries_of(zone, name, owner, id);
-            return Some(id);
+        let id = self.names.add(lower.wire(), kind, index);
+        self.entries_of(zone, name, owner, id);
+        if kind == OwnerKind::Cut && name.is_wildcard() {
+            // RFC 4592 4.2 leaves open what NS records of a wildcard mean. Its own name is a cut; for others they are data.
+            let synthesised = self.names.add_unlisted(lower.wire(), OwnerKind::Node, index);
+            self.entries_of(zone, name, owner, synthesised);
+            self.names.owner(id).wildcard = synthesised;
         }
-        let is_cut = kind == OwnerKind::Cut && self.origins.contains(name);
-        if is_cut && name.parent().is_some_and(|above| !self.served_elsewhere(zone, &above)) {
-            let id = self.names.add_unlisted(lower.wire(), kind, index);
-            self.entries_of(zone, name, owner, id);
-            self.cuts.push((name.clone(), id));
-        }
-        None
+        Some(id)
     }
 
     /// Whether a name belongs to a zone below this one.
@@ -200,25 +207,35 @@ impl Compiler<'_> {
     fn pass(&mut self, path: &mut Vec<Passed>, name: Name, id: Option<u32>) {
         let wildcard = id.filter(|_| name.is_wildcard());
         if let (Some(id), Some(parent)) = (wildcard, path.last().and_then(|parent| parent.id)) {
-            // A cut at a wildcard is no wildcard: nothing is synthesised from it (RFC 4592 4.2 leaves it open).
-            // A DNAME at one is: it redirects only what is below the wildcard's own name.
-            if self.names.owner(id).kind != OwnerKind::Cut {
-                self.names.owner(parent).wildcard = id;
-            }
+            let line = self.names.owner(id);
+            let synthesised = if line.kind == OwnerKind::Cut { line.wildcard } else { id };
+            self.names.owner(parent).wildcard = synthesised;
         }
         path.push(Passed { name, id });
     }
 
-    /// DS records stand at the parent's side of a cut, which is reached from the child's apex.
+    /// DS records are the parent's (RFC 4035 3.1.4.1): where a zone above is served too, what that says is reached from the apex.
     fn link_parents(&mut self) {
-        for (name, cut) in &self.cuts {
-            if let Some(apex) = self.apexes.get(name) {
-                self.names.owner(*apex).parent_cut = *cut;
-            }
+        for (apex, id) in std::mem::take(&mut self.apexes) {
+            let above = apex.parent().and_then(|above| self.origin_of(&above));
+            let Some(&(index, zone)) = above.and_then(|origin| self.zones.get(&origin)) else {
+                continue;
+            };
+            let lookup = zone.lookup(&apex);
+            let kind = match lookup {
+                Lookup::Cut(cut, _) if *cut == apex => OwnerKind::Cut,
+                _ => OwnerKind::Node,
+            };
+            let above = self.names.add_unlisted(apex.to_lowercase().wire(), kind, index);
+            let entry = self.entry(zone, &apex, lookup, RecordType::DS, Shape::Exact);
+            let line = self.names.owner(above);
+            (line.entries, line.entry_count) = (self.entries.len() as u32, 1);
+            self.entries.push(entry);
+            self.names.owner(id).above = above;
         }
     }
 
-    fn entries_of(&mut self, zone: &Zone, name: &Name, owner: &Owner, id: u32) {
+    fn entries_of(&mut self, zone: &'a Zone, name: &'a Name, owner: &'a Owner, id: u32) {
         let kind = self.names.owner(id).kind;
         let lookup = match kind {
             OwnerKind::Cut => Lookup::Cut(name, owner),
@@ -235,7 +252,7 @@ impl Compiler<'_> {
                 } else {
                     Shape::Exact
                 },
-                self.types(zone, owner),
+                self.types(name, owner),
             ),
         };
         let default = matches!(lookup, Lookup::Cut(..))
@@ -277,47 +294,72 @@ impl Compiler<'_> {
     }
 
     /// The types that have an answer of their own at an owner, through its aliases.
-    fn types(&self, zone: &Zone, owner: &Owner) -> BTreeSet<RecordType> {
-        let mut types: BTreeSet<RecordType> = owner.rrsets.keys().copied().collect();
-        let mut at = Some(owner);
-        for _ in 0..=crate::zone::sections::CHAIN_MAX {
-            let Some(owner) = at else { break };
-            types.extend(owner.rrsets.keys().filter(|rtype| **rtype != RecordType::DS));
-            if let Some(steer) = &owner.steer {
-                let reach = self.reach(steer);
-                // What a host answers for all types it does not for a family that the root lacks: that is NODATA, whatever its fallback.
-                types.extend((reach.ipv4 || reach.host).then_some(RecordType::A));
-                types.extend((reach.ipv6 || reach.host).then_some(RecordType::AAAA));
-            }
-            let target = owner
-                .rrsets
-                .get(&RecordType::CNAME)
-                .and_then(|alias| Name::from_wire(alias.rdata.first()?));
-            at = target.and_then(|target| match zone.lookup(&target) {
-                Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) => Some(owner),
+    fn types(&self, name: &'a Name, owner: &'a Owner) -> BTreeSet<RecordType> {
+        let mut types = BTreeSet::from([RecordType::ANY]);
+        let mut lookup = Lookup::Found(name, owner);
+        let mut passed: Option<Name> = None;
+        for _ in 0..=CHAIN_MAX {
+            let target = match lookup {
+                Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) => {
+                    types.extend(owner.rrsets.keys());
+                    if let Some(steer) = &owner.steer {
+                        let reach = self.reach(steer);
+                        // What a host answers for all types it does not for a family that the root lacks: that is NODATA, whatever its fallback.
+                        types.extend((reach.ipv4 || reach.host).then_some(RecordType::A));
+                        types.extend((reach.ipv6 || reach.host).then_some(RecordType::AAAA));
+                    }
+                    let alias = owner.rrsets.get(&RecordType::CNAME);
+                    alias.and_then(|alias| Name::from_wire(alias.rdata.first()?))
+                }
+                Lookup::Redirect(above, owner) => {
+                    let redirection = owner.rrsets.get(&RecordType::DNAME);
+                    let name = passed.as_ref().unwrap_or(name);
+                    redirection.and_then(|dname| redirected(name, above, dname.rdata.first()?))
+                }
+                // The one type that is not referred.
+                Lookup::Cut(..) => {
+                    types.insert(RecordType::DS);
+                    None
+                }
                 _ => None,
-            });
+            };
+            let Some(target) = target else { break };
+            let Some(zone) = self.zone_of(&target) else { break };
+            // Of the name of an apex DS may be the parent's.
+            types.extend((zone.origin == target).then_some(RecordType::DS));
+            lookup = zone.lookup(&target);
+            passed = Some(target);
         }
-        types.insert(RecordType::ANY);
         types
     }
 
-    fn entry(&mut self, zone: &Zone, name: &Name, lookup: Lookup<'_>, rtype: RecordType, shape: Shape) -> Entry {
+    /// The zone that has a name, if it is served here.
+    fn zone_of(&self, name: &Name) -> Option<&'a Zone> {
+        let (_, zone) = self.zones.get(&self.origin_of(name)?)?;
+        Some(zone)
+    }
+
+    /// The origin of the zone that has a name, be it one that could not be loaded.
+    fn origin_of(&self, name: &Name) -> Option<Name> {
+        let mut above = std::iter::successors(Some(name.clone()), Name::parent);
+        above.find(|name| self.origins.contains(name))
+    }
+
+    fn entry(&mut self, zone: &'a Zone, name: &Name, lookup: Lookup<'a>, rtype: RecordType, shape: Shape) -> Entry {
         let mut writer = Writer::after_question(name, usize::from(shape == Shape::Wildcard));
-        let elsewhere = |name: &Name| name.is_at_or_below(&zone.origin) && self.served_elsewhere(zone, name);
         let sections = compose(
             zone,
             name,
             lookup,
             rtype,
             &|steer| self.reach(steer),
-            &elsewhere,
+            &|name| self.zone_of(name),
             &mut writer,
         );
         let steer = sections
             .steer
             .map_or(NONE, |steered| self.steer(steered.steer, steered.record));
-        if let Some(repeat) = &sections.repeat {
+        for repeat in &sections.repeats {
             let hash = self.names.hash(repeat.name.to_lowercase().wire());
             let (answers, length) = (repeat.answers, repeat.end as u16);
             self.repeats.push(RepeatAt {
@@ -328,50 +370,6 @@ impl Compiler<'_> {
             });
         }
         Entry::new(rtype, &sections, &writer, steer, shape, &mut self.tails)
-    }
-
-    /// What follows the CNAME of a host that is a name of a zone served here.
-    fn onward(&mut self, zones: &[Zone]) -> Vec<Onward> {
-        let mut onward = Vec::new();
-        for (pool, node) in self.forest.steering.nodes.iter().enumerate() {
-            let NodeKind::Pool(model) = &node.kind else { continue };
-            for (backend, host) in model.backends.iter().enumerate() {
-                let Target::Host(host) = &host.target else { continue };
-                let holds = |zone: &Zone| host.is_at_or_below(&zone.origin) && !self.served_elsewhere(zone, host);
-                let Some(index) = zones.iter().position(holds) else {
-                    continue;
-                };
-                let zone = &zones[index];
-                let first = self.entries.len() as u32;
-                self.onward_entries(zone, host);
-                let count = self.entries.len() as u32 - first;
-                let (pool, backend, zone) = (NodeId(pool as u32), backend as u16, index as u32);
-                onward.push(Onward {
-                    pool,
-                    backend,
-                    zone,
-                    first,
-                    count,
-                });
-            }
-        }
-        onward
-    }
-
-    fn onward_entries(&mut self, zone: &Zone, host: &Name) {
-        let lookup = zone.lookup(host);
-        let types = match lookup {
-            Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) => self.types(zone, owner),
-            _ => BTreeSet::new(),
-        };
-        // The alias itself is the whole answer to these.
-        let types = types
-            .into_iter()
-            .filter(|rtype| !matches!(*rtype, RecordType::CNAME | RecordType::ANY));
-        for rtype in types.chain([NO_TYPE]) {
-            let entry = self.entry(zone, host, lookup, rtype, Shape::Onward);
-            self.entries.push(entry);
-        }
     }
 
     fn reach(&self, steer: &Steer) -> Reach {
@@ -418,7 +416,7 @@ impl Compiler<'_> {
             Lookup::NameError,
             NO_TYPE,
             &|_| Reach::default(),
-            &|_| false,
+            &|_| None,
             &mut writer,
         );
         self.tails.keep(&writer, writer.position(), Shape::Below)

@@ -49,8 +49,8 @@ impl Image {
         let found = |case, owner, shift| Found { case, owner, shift };
         match owner.kind {
             OwnerKind::Node | OwnerKind::Redirect => {
-                if parsed.qtype == RecordType::DS && owner.parent_cut != NONE {
-                    return self.at_owner(owner.parent_cut, parsed);
+                if parsed.qtype == RecordType::DS && owner.above != NONE {
+                    return self.at_owner(owner.above, parsed);
                 }
                 match self.entry(id, parsed.qtype) {
                     Some(entry) => found(Case::Entry(entry), id, 0),

@@ -4,8 +4,8 @@ pub mod compile;
 pub mod limiter;
 pub mod lookup;
 pub mod names;
-pub mod onward;
 pub mod prefetch;
+pub mod repeat;
 pub mod tail;
 pub mod tally;
 
@@ -58,9 +58,7 @@ pub struct Image {
     /// What the entries send.
     pub tails: Tails,
     /// Chains that come back to their wildcard, by entry.
-    pub repeats: Box<[onward::RepeatAt]>,
-    /// What follows the CNAMEs of hosts, by pool and backend.
-    pub onward: Box<[onward::Onward]>,
+    pub repeats: Box<[repeat::RepeatAt]>,
     /// The zones.
     pub zones: Box<[ZoneInfo]>,
     /// The origins of those that could not be loaded.

@@ -39,8 +39,8 @@ pub struct Owner {
     pub zone: u32,
     /// The wildcard right below it, or [`NONE`].
     pub wildcard: u32,
-    /// For an apex whose parent zone is served too: the cut there, or [`NONE`].
-    pub parent_cut: u32,
+    /// For an apex that a zone above is served of too: the owner that says what that zone has for DS, or [`NONE`].
+    pub above: u32,
     name_at: u32,
     name: [u8; INLINE],
 }
@@ -121,7 +121,7 @@ impl NamesBuilder {
             entries: 0,
             zone,
             wildcard: NONE,
-            parent_cut: NONE,
+            above: NONE,
             name_at,
             name,
         });

@@ -5,7 +5,6 @@
 //! where they are.
 
 use crate::wire::code::RecordType;
-use crate::wire::query::HEADER;
 use crate::wire::response::Writer;
 use crate::zone::sections::Sections;
 
@@ -58,8 +57,6 @@ pub enum Shape {
     Wildcard,
     /// More labels.
     Below,
-    /// Anything: it is a name in record data that the tail goes on from.
-    Onward,
 }
 
 /// All tails.
@@ -90,9 +87,6 @@ impl Tails {
         if shape != Shape::Exact {
             self.patches.extend(within(writer.pointers()));
         }
-        if shape == Shape::Onward {
-            self.patches.extend(within(writer.owner_pointers()));
-        }
         self.last = Tail {
             at,
             patches,
@@ -113,18 +107,10 @@ impl Tails {
         }
     }
 
-    /// Copies a whole tail to `target`, to stand right after a name of `length` octets at `name_at` in the message, which is the one that
-    /// the tail was made for. `target` is as long as the tail.
-    pub fn copy_onward(&self, tail: &Tail, name_at: u16, length: u16, target: &mut [u8]) {
+    /// The octets of a tail, as they were made.
+    pub fn octets(&self, tail: &Tail) -> &[u8] {
         let at = tail.at as usize;
-        target.copy_from_slice(&self.octets[at..at + target.len()]);
-        // There the name stood after a header, and the tail after type and class of the question.
-        let made_at = HEADER as u16;
-        let after = 0xc000 + made_at + length;
-        self.patch(tail, target, |pointer| match pointer < after {
-            true => pointer + name_at - made_at,
-            false => pointer + name_at - made_at - 4,
-        });
+        &self.octets[at..at + usize::from(tail.length)]
     }
 
     fn patch(&self, tail: &Tail, target: &mut [u8], change: impl Fn(u16) -> u16) {
@@ -177,7 +163,7 @@ impl Entry {
             flags: flag(sections.authoritative, AUTHORITATIVE)
                 | flag(sections.referral, REFERRAL)
                 | flag(too_long, TOO_LONG)
-                | flag(sections.repeat.is_some(), REPEATS),
+                | flag(!sections.repeats.is_empty(), REPEATS),
             rcode: sections.rcode.0 as u8,
             counts,
             authority_end: sections.authority_end.min(length) as u16,

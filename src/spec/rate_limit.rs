@@ -70,7 +70,11 @@ pub fn read(value: Value<'_>, faults: &mut Faults) -> Option<RateLimit> {
             "responses_per_second" => responses = Some(rate(entry, faults)),
             "nxdomains_per_second" => rates[0] = rate(entry, faults),
             "errors_per_second" => rates[1] = rate(entry, faults),
-            "slip" => read.slip = value.integer("a number", 0..=100, faults).map_or(2, |slip| slip as u16),
+            "slip" => {
+                read.slip = value
+                    .integer("a number", 0..=100, faults)
+                    .map_or(2, |slip| u16::try_from(slip).unwrap_or(u16::MAX))
+            }
             "ipv4_prefix_length" => read.prefix_lengths[0] = prefix_length(value, 32, faults),
             "ipv6_prefix_length" => read.prefix_lengths[1] = prefix_length(value, 128, faults),
             "exempt_clients" => read.exempt = places::networks(value, faults),
@@ -94,5 +98,5 @@ fn rate(entry: &Entry<'_>, faults: &mut Faults) -> Option<u16> {
 
 fn prefix_length(value: Value<'_>, most: u32, faults: &mut Faults) -> u8 {
     let length = value.integer("the length of a prefix", 1..=most, faults);
-    length.map_or(0, |length| length as u8)
+    length.map_or(0, |length| u8::try_from(length).unwrap_or(u8::MAX))
 }

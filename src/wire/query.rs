@@ -163,20 +163,18 @@ impl NameKey {
         hash
     }
 
+    /// The hash of the name in wire form that stands where the question's does, with a header's octets before it.
+    pub fn after_header(&self, octets: &[u8]) -> u64 {
+        let starts = LabelStarts::of(octets.get(HEADER..).unwrap_or_default());
+        let labels = (0..starts.count()).rev();
+        labels.fold(self.root(), |hash, label| {
+            self.child(hash, octets, HEADER + starts.start(label))
+        })
+    }
+
     /// The hash of a whole name in wire form.
     pub fn name(&self, wire: &[u8]) -> u64 {
-        let mut octets = vec![0; HEADER];
-        octets.extend_from_slice(wire);
-        let mut starts = Vec::new();
-        let mut at = HEADER;
-        while let Some(length) = octets.get(at).filter(|length| **length > 0) {
-            starts.push(at);
-            at += usize::from(*length) + 1;
-        }
-        starts
-            .iter()
-            .rev()
-            .fold(self.root(), |hash, start| self.child(hash, &octets, *start))
+        self.after_header(&[&[0; HEADER], wire].concat())
     }
 
     #[inline]

@@ -10,8 +10,11 @@ use super::name::Name;
 use super::query::HEADER;
 use super::rdata::{self, Piece};
 
-/// Pointers hold 14 bits; this much is left free for moving them after a longer question.
-const POINTER_MAX: usize = 0x3fff - 256;
+/// Pointers hold 14 bits: how far into a message they reach.
+pub const POINTER_MAX: usize = 0x3fff;
+
+/// This much is left free for moving them after a longer question.
+const COMPRESSED_MAX: usize = POINTER_MAX - 256;
 
 /// The pointer to the name of the question, which stands right after the header.
 pub const QUESTION_POINTER: u16 = 0xc000 | HEADER as u16;
@@ -144,7 +147,7 @@ impl Writer {
                 self.octets.extend_from_slice(&pointer.to_be_bytes());
                 return;
             }
-            if self.octets.len() <= POINTER_MAX {
+            if self.octets.len() <= COMPRESSED_MAX {
                 self.suffixes.insert(suffix, self.octets.len());
             }
             self.octets.extend_from_slice(&wire[at..=at + length]);
@@ -152,6 +155,35 @@ impl Writer {
         }
         self.octets.push(0);
     }
+}
+
+/// Changes every pointer of records that a [`Writer`] wrote, without the two bits that mark it.
+pub fn move_pointers(octets: &mut [u8], records: u16, change: impl Fn(u16) -> u16) {
+    let mut at = 0;
+    for _ in 0..records {
+        at = move_pointer(octets, at, &change);
+        let [t1, t0, _, _, _, _, _, _, d1, d0] = *octets[at..].first_chunk::<10>().unwrap_or(&[0; 10]);
+        let (before, names) = rdata::compressible_names(RecordType(u16::from_be_bytes([t1, t0])));
+        let data = at + 10;
+        let mut name = data + before;
+        for _ in 0..names {
+            name = move_pointer(octets, name, &change);
+        }
+        at = data + usize::from(u16::from_be_bytes([d1, d0]));
+    }
+}
+
+/// Changes the pointer that ends the name at `at`, if one does. Returns where the name ends.
+fn move_pointer(octets: &mut [u8], mut at: usize, change: &impl Fn(u16) -> u16) -> usize {
+    while octets[at] > 0 && octets[at] < 0xc0 {
+        at += usize::from(octets[at]) + 1;
+    }
+    if octets[at] == 0 {
+        return at + 1;
+    }
+    let pointer = u16::from_be_bytes([octets[at] & 0x3f, octets[at + 1]]);
+    octets[at..at + 2].copy_from_slice(&(0xc000 | change(pointer)).to_be_bytes());
+    at + 2
 }
 
 #[cfg(test)]

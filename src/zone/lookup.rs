@@ -46,8 +46,7 @@ impl Zone {
         let wildcard = encloser.and_then(|encloser| encloser.child(b"*"));
         match wildcard {
             Some(wildcard) => match self.owners.get_key_value(&wildcard) {
-                // A cut at a wildcard is no wildcard: nothing is synthesised from it (RFC 4592 4.2 leaves it open).
-                Some((_, owner)) if owner.rrsets.contains_key(&RecordType::NS) => Lookup::NameError,
+                // RFC 4592 4.2 leaves open what NS records of a wildcard mean: here they are data like any other.
                 Some((name, owner)) => Lookup::Wildcard(name, owner),
                 None if self.has_below(&wildcard) => Lookup::Empty,
                 None => Lookup::NameError,

@@ -49,7 +49,7 @@ pub struct Sections<'a> {
     /// The steered owner whose records end the answer section.
     pub steer: Option<Steered<'a>>,
     /// Where a chain from a wildcard comes back to it.
-    pub repeat: Option<Repeat>,
+    pub repeats: Vec<Repeat>,
 }
 
 /// A chain of aliases that comes back to the wildcard it started from, by another name. Whoever asks for that very name gets the
@@ -75,88 +75,111 @@ pub struct Steered<'a> {
     pub owner: u16,
 }
 
-/// Composes the answer for a name that was looked up, whose question `writer` stands after.
+/// Composes the answer for a name that was looked up in a zone, whose question `writer` stands after. `zone_of` gives the zone that has a
+/// name, if it is one of those served here.
 pub fn compose<'a>(
     zone: &'a Zone,
     question: &Name,
     start: Lookup<'a>,
     qtype: RecordType,
     reach: &dyn Fn(&Steer) -> Reach,
-    served_elsewhere: &dyn Fn(&Name) -> bool,
+    zone_of: &dyn Fn(&Name) -> Option<&'a Zone>,
     writer: &mut Writer,
 ) -> Sections<'a> {
     let mut composer = Composer {
         zone,
         writer,
         sections: Sections::empty(),
+        redirected: false,
     };
     let mut lookup = start;
     let mut chain: Vec<Name> = Vec::new();
     let mut passed: Vec<&Name> = Vec::new();
     loop {
-        let (found, owner) = match lookup {
-            // A chain that comes back to where it was has nothing new to say; a wildcard that it comes back to speaks for
-            // another name.
-            Lookup::Found(name, _) if passed.contains(&name) => break,
-            Lookup::Wildcard(name, _) if passed.contains(&name) && composer.comes_back(&chain, question) => break,
-            Lookup::Found(name, owner) | Lookup::Wildcard(name, owner) => {
-                passed.push(name);
-                (name, owner)
+        let name = chain.last().cloned();
+        let target = match lookup {
+            Lookup::Found(found, owner) | Lookup::Wildcard(found, owner) => {
+                // What a wildcard answers is composed for its own name: for another name that the chain comes back to it has ended.
+                if question.is_wildcard() && !chain.is_empty() && passed.first() == Some(&found) {
+                    composer.note_repeat(name.as_ref().unwrap_or(question));
+                }
+                // A redirection through its DNAME is in the answer already.
+                composer.redirected = passed.contains(&found);
+                passed.push(found);
+                composer.at_owner((found, owner), name.as_ref(), qtype, reach)
             }
-            Lookup::Outside => break,
+            // A DNAME that leads below itself does so without end.
+            Lookup::Redirect(found, _) if passed.last() == Some(&found) => None,
+            Lookup::Redirect(found, owner) => {
+                let first = !passed.contains(&found);
+                passed.push(found);
+                composer.redirect((found, owner), name.as_ref().unwrap_or(question), qtype, first)
+            }
             Lookup::Cut(cut, owner) => {
-                composer.referral(cut, owner, qtype, chain.is_empty());
-                break;
-            }
-            Lookup::Redirect(name, owner) => {
-                composer.redirect(name, owner, chain.last().unwrap_or(question));
-                break;
+                composer.referral(
+                    (cut, owner),
+                    name.as_ref(),
+                    qtype,
+                    cut == name.as_ref().unwrap_or(question),
+                );
+                None
             }
             Lookup::Empty => {
                 composer.negative(Rcode::NOERROR);
-                break;
+                None
             }
             Lookup::NameError => {
                 composer.negative(Rcode::NXDOMAIN);
-                break;
+                None
             }
+            Lookup::Outside => None,
         };
-        let name = chain.last().cloned();
-        let Some(target) = composer.at_owner((found, owner), name.as_ref(), qtype, reach) else {
+        // RFC 1034 4.3.2, 3a and 3c: go on with the name that the alias stands for, in whichever zone here has it.
+        let circle = |target: &Name| chain.contains(target) || (target == question && !question.is_wildcard());
+        let Some(target) = target.filter(|target| chain.len() < CHAIN_MAX && !circle(target)) else {
             break;
         };
-        // RFC 1034 4.3.2, 3a: go on with the name that the alias stands for, while it is ours.
-        if chain.len() == CHAIN_MAX || served_elsewhere(&target) {
+        let Some(zone) = zone_for(&target, qtype, zone_of) else {
             break;
-        }
+        };
+        composer.zone = zone;
         lookup = zone.lookup(&target);
         chain.push(target);
     }
     composer.finish()
 }
 
+/// The zone that answers for a name: the deepest one, or for DS at its apex the one above (RFC 4035 3.1.4.1).
+fn zone_for<'a>(name: &Name, qtype: RecordType, zone_of: &dyn Fn(&Name) -> Option<&'a Zone>) -> Option<&'a Zone> {
+    let zone = zone_of(name)?;
+    let above = name
+        .parent()
+        .filter(|_| qtype == RecordType::DS && zone.origin == *name);
+    above.and_then(|above| zone_of(&above)).or(Some(zone))
+}
+
+/// What a name below the owner of a DNAME stands for: its labels before the owner, then the target. `None` if that is too long (RFC 6672 2.2).
+pub fn redirected(name: &Name, owner: &Name, target: &[u8]) -> Option<Name> {
+    let kept = name.wire().len() - owner.wire().len();
+    Name::from_wire(&[name.wire().get(..kept)?, target].concat())
+}
+
 struct Composer<'a, 'w> {
     zone: &'a Zone,
     writer: &'w mut Writer,
     sections: Sections<'a>,
+    /// Whether the DNAME of the owner at hand is in the answer.
+    redirected: bool,
 }
 
 impl<'a> Composer<'a, '_> {
-    /// Whether a wildcard has been passed by the name that the chain has come to; if only by another, notes the place.
-    fn comes_back(&mut self, chain: &[Name], question: &Name) -> bool {
-        let Some((name, before)) = chain.split_last() else {
-            return false;
-        };
-        if before.contains(name) || name == question {
-            return true;
-        }
-        let here = || Repeat {
+    /// Whoever asks for this name gets the chain as far as this.
+    fn note_repeat(&mut self, name: &Name) {
+        self.sections.repeats.push(Repeat {
             name: name.clone(),
             answers: self.sections.answers,
             end: self.writer.position(),
-        };
-        self.sections.repeat.get_or_insert_with(here);
-        false
+        });
     }
 
     /// Answers at an owner. Returns the target of an alias that is to be followed.
@@ -198,6 +221,9 @@ impl<'a> Composer<'a, '_> {
     }
 
     fn answer(&mut self, owner: &ZoneOwner, name: Option<&Name>, rtype: RecordType) {
+        if rtype == RecordType::DNAME && self.redirected {
+            return;
+        }
         let Some(rrset) = owner.rrsets.get(&rtype) else { return };
         for data in &rrset.rdata {
             self.writer
@@ -233,10 +259,10 @@ impl<'a> Composer<'a, '_> {
     }
 
     /// RFC 1034 4.3.2, 3b: the NS records of the cut and what addresses of their targets we have. DS is the parent's (RFC 4035 3.1.4.1).
-    fn referral(&mut self, cut: &Name, owner: &'a ZoneOwner, qtype: RecordType, direct: bool) {
-        if qtype == RecordType::DS && direct {
+    fn referral(&mut self, (cut, owner): (&Name, &'a ZoneOwner), name: Option<&Name>, qtype: RecordType, at_cut: bool) {
+        if qtype == RecordType::DS && at_cut {
             match owner.rrsets.contains_key(&RecordType::DS) {
-                true => self.answer(owner, None, RecordType::DS),
+                true => self.answer(owner, name, RecordType::DS),
                 false => self.negative(Rcode::NOERROR),
             }
             return;
@@ -264,25 +290,30 @@ impl<'a> Composer<'a, '_> {
         }
     }
 
-    /// RFC 6672 3.2: the DNAME, and the CNAME that follows from it for `name`. The resolver asks for what it points to.
-    fn redirect(&mut self, owner_name: &Name, owner: &ZoneOwner, name: &Name) {
-        let Some(rrset) = owner.rrsets.get(&RecordType::DNAME) else {
-            return;
-        };
-        let Some(target) = rrset.rdata.first() else { return };
-        self.writer
-            .record(Owner::Name(owner_name), RecordType::DNAME, rrset.ttl, target);
-        self.sections.answers += 1;
-        let kept = name.wire().len() - owner_name.wire().len();
-        let made = [name.wire().get(..kept).unwrap_or_default(), target].concat();
-        match Name::from_wire(&made) {
-            Some(made) => {
-                self.writer
-                    .record(Owner::Name(name), RecordType::CNAME, rrset.ttl, made.wire());
-                self.sections.answers += 1;
-            }
-            None => self.sections.rcode = Rcode::YXDOMAIN,
+    /// RFC 6672 3.2: the DNAME, unless it is there already, and the CNAME that follows from it for `name`. Returns the target of that.
+    fn redirect(
+        &mut self,
+        (owner_name, owner): (&Name, &ZoneOwner),
+        name: &Name,
+        qtype: RecordType,
+        first: bool,
+    ) -> Option<Name> {
+        let rrset = owner.rrsets.get(&RecordType::DNAME)?;
+        let target = rrset.rdata.first()?;
+        if first {
+            self.writer
+                .record(Owner::Name(owner_name), RecordType::DNAME, rrset.ttl, target);
+            self.sections.answers += 1;
         }
+        let Some(made) = redirected(name, owner_name, target) else {
+            self.sections.rcode = Rcode::YXDOMAIN;
+            return None;
+        };
+        self.writer
+            .record(Owner::Name(name), RecordType::CNAME, rrset.ttl, made.wire());
+        self.sections.answers += 1;
+        // To who asks for CNAME the one that was made is the answer.
+        Some(made).filter(|_| qtype != RecordType::CNAME)
     }
 
     /// The addresses of the names that the records answered point to (RFC 1035 3.3.9, 3.3.11, RFC 2782).
@@ -294,14 +325,11 @@ impl<'a> Composer<'a, '_> {
         let Some(rrset) = owner.rrsets.get(&qtype) else { return };
         let targets: BTreeSet<Name> = rrset.rdata.iter().flat_map(|data| rdata::names(qtype, data)).collect();
         for target in targets {
-            // Glue is no data of this zone: only who asks for name servers gets it.
-            if qtype == RecordType::NS || matches!(self.zone.lookup(&target), Lookup::Found(..)) {
-                self.addresses(&target);
-            }
+            self.addresses(&target);
         }
     }
 
-    /// Static addresses of a name in the zone; steered names have none.
+    /// Static addresses of a name in the zone, be they glue; steered names have none.
     fn addresses(&mut self, name: &Name) {
         let Some(owner) = self.zone.owners.get(name) else {
             return;
@@ -338,7 +366,7 @@ impl Sections<'_> {
             additionals: 0,
             authority_end: 0,
             steer: None,
-            repeat: None,
+            repeats: Vec::new(),
         }
     }
 }
@@ -402,7 +430,7 @@ mod tests {
                 zone.lookup(&asked),
                 RecordType::A,
                 &none,
-                &|_| false,
+                &|_| Some(&zone),
                 &mut writer,
             );
             assert_eq!((sections.answers, sections.authorities), (answers, 0), "{asked}");

@@ -1,4 +1,4 @@
-"""Point 3 of issue 5: transport and EDNS. Cookies by a second implementation, the tests of RFC 8906, messages that are no queries, streams, and a
+"""Transport and EDNS. Cookies by a second implementation, the tests of RFC 8906, messages that are no queries, streams, and a
 datagram from port 0, which needs root. `tests/accept/5` runs it.
 """
 import ipaddress, random, socket, struct, threading, time
@@ -210,7 +210,7 @@ def port_zero_holds(daemon, checks):
     return "port 0 passed over"
 
 
-def point_3():
+def point_2():
     "transport and EDNS"
     longest = ", ".join(f'"{number:0>255}"' for number in range(244))
     zone = APEX + 'www.A = "192.0.2.7"\n' + f'long.TXT = [{", ".join(chr(34) + str(number) * 100 + chr(34) for number in range(9))}]\nlongest.TXT = [{longest}]\n'

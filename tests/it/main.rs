@@ -31,6 +31,7 @@ mod message;
 mod metrics;
 mod mutations;
 mod plain;
+mod plain_chains;
 mod portable;
 mod prober;
 mod probes;

@@ -19,6 +19,8 @@ use windrose::zone::model::{RRset, Zone};
 use windrose::zone::roots::Roots;
 use windrose::zone::{check, export, master, toml};
 
+use crate::fixture::request;
+
 /// Types and data, of every form that text can have.
 const RECORDS: &[&str] = &[
     "A 192.0.2.1",
@@ -97,10 +99,8 @@ fn answers(zone: &Zone, names: &BTreeSet<Name>) -> Vec<(Name, RecordType, Vec<u8
             let question = [name.wire(), &rtype.0.to_be_bytes(), &[0, 1]].concat();
             let query = [&[0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], &question].concat();
             let request = Request {
-                bytes: &query,
-                source: [192, 0, 2, 99].into(),
                 transport: Transport::Tcp,
-                random: 0,
+                ..request(&query, 0)
             };
             answer(&request, &serving, &mut response);
             all.push((name.clone(), rtype, response.as_slice().to_vec()));

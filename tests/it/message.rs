@@ -76,6 +76,15 @@ const RCODES: [(&str, u16); 10] = [
 
 /// Takes a message apart, or says what is wrong with it.
 pub(crate) fn decode(octets: &[u8]) -> Result<Message, String> {
+    let message = decode_any(octets)?;
+    for records in &message.sections {
+        agree(records)?;
+    }
+    Ok(message)
+}
+
+/// The same, and the records of a section may repeat or contradict one another.
+pub(crate) fn decode_any(octets: &[u8]) -> Result<Message, String> {
     let mut reader = Reader { octets, at: 0 };
     let mut message = Message {
         id: reader.u16()?,
@@ -112,9 +121,6 @@ pub(crate) fn decode(octets: &[u8]) -> Result<Message, String> {
     }
     if reader.at != octets.len() {
         return Err(format!("{} octets follow the last record", octets.len() - reader.at));
-    }
-    for records in &message.sections {
-        agree(records)?;
     }
     Ok(message)
 }

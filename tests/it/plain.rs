@@ -8,7 +8,7 @@ use windrose::policy::client::Seen;
 use windrose::policy::decide::{Decision, addresses, decide, grounds};
 use windrose::policy::model::{Fallback, NodeId, NodeKind, Target};
 use windrose::policy::{Client, Family};
-use windrose::wire::code::RecordType;
+use windrose::wire::code::{Rcode, RecordType};
 use windrose::wire::name::Name;
 use windrose::wire::response::Writer;
 use windrose::zone::lookup::Lookup;
@@ -17,6 +17,7 @@ use windrose::zone::sections::{Reach, Sections, compose};
 
 use crate::forests::{FAMILIES, as_pool, distribution};
 use crate::message::{Message, Record, decode};
+use crate::plain_chains::{self as chains, Way};
 use crate::questions::Question;
 use crate::worlds::World;
 
@@ -39,7 +40,7 @@ pub(crate) struct Plain {
     pub(crate) error: Option<u16>,
 }
 
-/// The zone that is to answer: the deepest one, or for DS the one that has the cut there (RFC 4035 3.1.4.1).
+/// The zone that is to answer: the deepest one, or for DS at its apex the one above (RFC 4035 3.1.4.1).
 pub(crate) enum Answering<'a> {
     Zone(&'a Zone),
     Failed,
@@ -52,7 +53,6 @@ pub(crate) fn answering<'a>(world: &'a World, name: &Name, qtype: RecordType) ->
     if let (Answering::Zone(zone), RecordType::DS, Some(above)) = (&deepest, qtype, name.parent())
         && zone.origin == *name
         && let Answering::Zone(parent) = self::deepest(world, &above)
-        && matches!(parent.lookup(name), Lookup::Cut(cut, _) if cut == name)
     {
         return Answering::Zone(parent);
     }
@@ -87,8 +87,34 @@ pub(crate) fn plain(world: &World, question: &Question) -> Vec<Plain> {
 }
 
 fn in_zone(world: &World, zone: &Zone, question: &Question) -> Vec<Plain> {
-    let lookup = zone.lookup(&question.name);
-    let beyond = |name: &Name| question.name.label_count() - name.label_count();
+    if matches!(zone.lookup(&question.name), Lookup::Redirect(..)) {
+        return chains::redirected(world, question);
+    }
+    let (sections, length, message) = composed(world, zone, &question.name, question);
+    let base = Plain {
+        rcode: sections.rcode.0,
+        authoritative: sections.authoritative,
+        sections: message.sections,
+        ..Plain::default()
+    };
+    let Some(steered) = &sections.steer else {
+        let mut base = base;
+        let room = room(world, question, &base);
+        cut(&mut base, room, &sections, length);
+        return vec![base];
+    };
+    steer(world, question, steered.steer, length, None, &base)
+}
+
+/// The sections as they are composed for a name, how long they are, and what they say.
+pub(crate) fn composed<'a>(
+    world: &'a World,
+    zone: &'a Zone,
+    name: &Name,
+    question: &Question,
+) -> (Sections<'a>, usize, Message) {
+    let beyond = |above: &Name| name.label_count() - above.label_count();
+    let lookup = zone.lookup(name);
     // A compiled answer cannot point to labels that other questions for it do not have.
     let skip = match lookup {
         Lookup::Wildcard(wildcard, _) => beyond(wildcard) + 1,
@@ -96,63 +122,34 @@ fn in_zone(world: &World, zone: &Zone, question: &Question) -> Vec<Plain> {
         Lookup::Found(..) => 0,
         Lookup::Empty | Lookup::NameError | Lookup::Outside => beyond(&zone.origin),
     };
-    let mut writer = Writer::after_question(&question.name, skip);
-    let mut sections = composed(world, zone, &question.name, lookup, question, &mut writer);
+    let zone_of = |name: &Name| match deepest(world, name) {
+        Answering::Zone(zone) => Some(zone),
+        _ => None,
+    };
+    let compose_after = |skip: usize| {
+        let mut writer = Writer::after_question(name, skip);
+        let reach = |steer: &Steer| reach(world, steer);
+        let sections = compose(zone, name, lookup, question.qtype, &reach, &zone_of, &mut writer);
+        (sections, writer)
+    };
+    let (mut sections, mut writer) = compose_after(skip);
     if sections.answers == 0 && sections.authoritative && sections.steer.is_none() && sections.authorities == 1 {
-        writer = Writer::after_question(&question.name, beyond(&zone.origin));
-        sections = composed(world, zone, &question.name, lookup, question, &mut writer);
+        (sections, writer) = compose_after(beyond(&zone.origin));
     }
-    let message = decoded(question, &writer, &sections);
-    let mut base = Plain {
-        rcode: sections.rcode.0,
-        authoritative: sections.authoritative,
-        sections: message.sections,
-        ..Plain::default()
-    };
-    let Some(steered) = &sections.steer else {
-        let room = room(world, question, &base);
-        cut(&mut base, room, &sections, writer.position());
-        return vec![base];
-    };
-    let decisions = decisions(world, question, steered.steer);
-    let written = decisions.into_iter().map(|decision| {
-        let mut plain = base.clone();
-        steer(world, zone, question, steered.steer, decision, &writer, &mut plain);
-        plain
-    });
-    written.collect()
-}
-
-fn composed<'a>(
-    world: &World,
-    zone: &'a Zone,
-    name: &Name,
-    lookup: Lookup<'a>,
-    question: &Question,
-    writer: &mut Writer,
-) -> Sections<'a> {
-    let elsewhere = |name: &Name| {
-        let answers = deepest(world, name);
-        name.is_at_or_below(&zone.origin) && !matches!(answers, Answering::Zone(other) if other.origin == zone.origin)
-    };
-    // A cut is composed for its own name; below it DS is as any other type.
-    let qtype = match lookup {
-        Lookup::Cut(cut, _) if cut != name => RecordType(0),
-        _ => question.qtype,
-    };
-    compose(
-        zone,
-        name,
-        lookup,
-        qtype,
-        &|steer| reach(world, steer),
-        &elsewhere,
-        writer,
-    )
+    let mut length = writer.position();
+    // A chain that comes back to its wildcard ends there for the name by which it does.
+    let repeat = sections.repeats.iter().find(|repeat| repeat.name == *name).cloned();
+    if let Some(repeat) = repeat {
+        (sections.answers, sections.authorities, sections.additionals) = (repeat.answers, 0, 0);
+        (sections.rcode, sections.steer) = (Rcode::NOERROR, None);
+        (sections.authority_end, length) = (repeat.end, repeat.end);
+    }
+    let message = decoded(name, &writer.sections()[..length], &sections);
+    (sections, length, message)
 }
 
 /// What a root can hand out: the pools beneath it, and its fallback.
-fn reach(world: &World, steer: &Steer) -> Reach {
+pub(crate) fn reach(world: &World, steer: &Steer) -> Reach {
     let steering = &world.steering;
     let root = steering.by_name[&steer.root];
     let mut pools = Vec::new();
@@ -173,21 +170,21 @@ fn reach(world: &World, steer: &Steer) -> Reach {
 }
 
 /// The records that were written, taken apart.
-fn decoded(question: &Question, writer: &Writer, sections: &Sections<'_>) -> Message {
+pub(crate) fn decoded(name: &Name, written: &[u8], sections: &Sections<'_>) -> Message {
     let mut octets = vec![0; 4];
     for count in [1, sections.answers, sections.authorities, sections.additionals] {
         octets.extend(count.to_be_bytes());
     }
-    octets.extend(question.name.wire());
+    octets.extend(name.wire());
     octets.extend([0; 4]);
-    octets.extend(writer.sections());
+    octets.extend(written);
     let mut message = decode(&octets).unwrap();
     message.sections.iter_mut().for_each(|section| section.sort());
     message
 }
 
 /// The octets left for sections.
-fn room(world: &World, question: &Question, plain: &Plain) -> usize {
+pub(crate) fn room(world: &World, question: &Question, plain: &Plain) -> usize {
     let most = match (question.transport, &question.edns) {
         (Transport::Tcp, _) => 65_535,
         (Transport::Udp, None) => 512,
@@ -256,14 +253,32 @@ fn decisions(world: &World, question: &Question, steer: &Steer) -> Vec<Decision>
         .collect()
 }
 
-/// Puts what a decision hands out after the aliases that lead to it.
-fn steer(
+/// Everything that may be handed out after the aliases in `base`, which are so many octets long. They are a way if they are gone along while
+/// the query is answered.
+pub(crate) fn steer(
     world: &World,
-    zone: &Zone,
+    question: &Question,
+    steer: &Steer,
+    aliases: usize,
+    way: Option<&Way>,
+    base: &Plain,
+) -> Vec<Plain> {
+    let decided = decisions(world, question, steer).into_iter().map(|decision| {
+        let mut plain = base.clone();
+        hand_out(world, question, steer, decision, aliases, way, &mut plain);
+        plain
+    });
+    decided.collect()
+}
+
+/// Puts what a decision hands out after the aliases that lead to it.
+fn hand_out(
+    world: &World,
     question: &Question,
     steer: &Steer,
     decision: Decision,
-    writer: &Writer,
+    aliases: usize,
+    way: Option<&Way>,
     plain: &mut Plain,
 ) {
     let root = world.steering.by_name[&steer.root];
@@ -274,13 +289,13 @@ fn steer(
         Decision::Backends { pool, scope, .. } | Decision::Host { pool, scope, .. } => (Some(*pool), *scope),
     };
     plain.scope = if by_subnet { seen.scope(scope) } else { 0 };
-    let aliases = writer.position();
     let room = room(world, question, plain);
-    let no_records = |plain: &mut Plain| plain.sections = Default::default();
+    let too_long = |plain: &mut Plain| {
+        plain.sections = Default::default();
+        (plain.truncated, plain.rcode) = (true, 0);
+    };
     if aliases > room {
-        no_records(plain);
-        plain.truncated = true;
-        return;
+        return too_long(plain);
     }
     let owner = chain_end(&plain.sections[0], &question.name);
     let level = world.steering.node(root).root.ttl;
@@ -295,29 +310,23 @@ fn steer(
     let model = pool.and_then(|pool| as_pool(world.steering.node(pool)));
     match decision {
         Decision::Servfail { .. } => {
-            no_records(plain);
+            plain.sections = Default::default();
             (plain.rcode, plain.authoritative, plain.error) = (2, false, Some(0));
         }
         Decision::Host { backend, .. } => {
             let Target::Host(host) = &model.unwrap().backends[backend].target else {
                 panic!("{decision:?}")
             };
-            if aliases + 12 + host.wire().len() > room {
-                no_records(plain);
-                plain.truncated = true;
-                return;
+            let length = aliases + 12 + host.wire().len();
+            if length > room {
+                return too_long(plain);
             }
             let alias = record(RecordType::CNAME, host.to_lowercase().wire().to_vec());
             plain.steered = (1, vec![alias]);
-            onward(
-                world,
-                zone,
-                host,
-                question,
-                room - aliases - 12 - host.wire().len(),
-                12 + question.name.wire().len() + 4 + aliases + 12 + host.wire().len(),
-                plain,
-            );
+            if !chains::after_host(world, question, host, length, way, plain) {
+                plain.steered = (0, Vec::new());
+                too_long(plain);
+            }
         }
         Decision::Backends { backends, .. } if matches!(question.qtype, RecordType::A | RecordType::AAAA) => {
             let (_, grounds) = grounds(
@@ -339,55 +348,21 @@ fn steer(
                 .collect();
             let width = if family == Family::Ipv4 { 16 } else { 28 };
             if room - aliases < width {
-                no_records(plain);
-                plain.truncated = true;
-                return;
+                return too_long(plain);
             }
             plain.steered = (records.len().min((room - aliases) / width), records);
         }
         Decision::Backends { .. } | Decision::NoFamily => {
-            // NODATA: after aliases the resolver asks again for the last of them.
-            if plain.sections[0].is_empty() {
-                let skip = question.name.label_count() - zone.origin.label_count();
-                let mut writer = Writer::after_question(&question.name, skip);
-                let none = |_: &Steer| Reach::default();
-                let sections = compose(
-                    zone,
-                    &question.name,
-                    Lookup::Empty,
-                    question.qtype,
-                    &none,
-                    &|_| false,
-                    &mut writer,
-                );
-                if writer.position() <= room {
-                    plain.sections = decoded(question, &writer, &sections).sections;
-                }
+            let end = Name::from_wire(&owner).unwrap();
+            let no_data = chains::no_data(world, &end);
+            // After aliases that are compiled the resolver asks again for the last of them.
+            match (aliases, way) {
+                (1.., None) => {}
+                _ if aliases + no_data.0 <= room => plain.sections[1] = no_data.1,
+                (0, _) => {}
+                _ => too_long(plain),
             }
         }
-    }
-}
-
-/// What follows a CNAME to a host that is a name of the same zone: if it fits whole, and unless it is steered. `start` is its place in the
-/// message: it is left out where pointers would not reach (RFC 1035 4.1.4: 14 bits).
-fn onward(world: &World, zone: &Zone, host: &Name, question: &Question, room: usize, start: usize, plain: &mut Plain) {
-    let ours = matches!(deepest(world, host), Answering::Zone(deepest) if deepest.origin == zone.origin);
-    if !ours || matches!(question.qtype, RecordType::CNAME | RecordType::ANY) {
-        return;
-    }
-    let mut writer = Writer::after_question(host, 0);
-    let sections = composed(world, zone, host, zone.lookup(host), question, &mut writer);
-    if sections.steer.is_some() || writer.position() > room || start + writer.position() > 0x3fff {
-        return;
-    }
-    plain.rcode = sections.rcode.0;
-    let asked = Question {
-        name: host.clone(),
-        ..question.clone()
-    };
-    let message = decoded(&asked, &writer, &sections);
-    for (section, more) in plain.sections.iter_mut().zip(message.sections) {
-        section.extend(more);
     }
 }
 

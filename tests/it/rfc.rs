@@ -16,9 +16,10 @@ const AA: u16 = 0x0400;
 const TC: u16 = 0x0200;
 const NOERROR: u16 = 0;
 const NXDOMAIN: u16 = 3;
+const YXDOMAIN: u16 = 6;
 
 /// The kinds of answers that a random question may meet.
-pub(crate) const KINDS: [&str; 18] = [
+pub(crate) const KINDS: [&str; 20] = [
     "data",
     "NODATA",
     "NXDOMAIN",
@@ -31,6 +32,8 @@ pub(crate) const KINDS: [&str; 18] = [
     "alias to NXDOMAIN",
     "alias to a referral",
     "alias to elsewhere",
+    "DNAME",
+    "DNAMEs",
     "SERVFAIL",
     "REFUSED",
     "truncated",
@@ -65,6 +68,8 @@ pub(crate) fn kinds(question: &Question, message: &Message) -> Vec<&'static str>
             "alias to elsewhere",
             aliases > 0 && answers.len() == aliases && authority.is_empty(),
         ),
+        ("DNAME", has(answers, RecordType::DNAME) == 1 && aliases > 0),
+        ("DNAMEs", has(answers, RecordType::DNAME) > 1),
         ("SERVFAIL", message.rcode == 2),
         ("REFUSED", message.rcode == 5),
         ("truncated", truncated),
@@ -103,6 +108,11 @@ pub(crate) fn records(world: &World, question: &Question, message: &Message) -> 
             "records or flags beside an error",
         );
     };
+    owners_are_a_chain(question, answers)?;
+    sets_are_whole(world, question, message)?;
+    if message.rcode == YXDOMAIN {
+        return too_long(question, message);
+    }
     if message.rcode != NOERROR && message.rcode != NXDOMAIN {
         return hold(empty && message.flags & AA == 0, "records or AA beside an error");
     }
@@ -118,7 +128,13 @@ pub(crate) fn records(world: &World, question: &Question, message: &Message) -> 
             "AA is clear in referrals without answers, and there only",
         )?;
     }
+    direct_data(zone, question, message)?;
+    pointed_at(answers, authority, additional)?;
     let end = Name::from_wire(&chain_end(answers, &question.name)).ok_or("no name")?;
+    // Where the chain ends decides, be it in another zone.
+    let Answering::Zone(zone) = answering(world, &end, question.qtype) else {
+        return hold(authority.is_empty(), "an authority section of no zone here");
+    };
     if soa {
         negative(zone, authority)?;
     }
@@ -145,8 +161,24 @@ pub(crate) fn records(world: &World, question: &Question, message: &Message) -> 
     } else if message.flags & TC == 0 && answers.is_empty() && !steered_somewhere(zone) {
         hold(soa, "RFC 2308 2.2: a negative answer has the SOA")?;
     }
-    direct_data(zone, question, message)?;
-    pointed_at(answers, authority, additional)
+    Ok(())
+}
+
+/// RFC 6672 2.2: the DNAME, and a name that it would make too long.
+fn too_long(question: &Question, message: &Message) -> Result<(), String> {
+    let [answers, authority, additional] = &message.sections;
+    let end = chain_end(answers, &question.name);
+    let above = |record: &&Record| record.rtype == RecordType::DNAME.0 && is_below(&end, &record.owner);
+    let dname = answers.iter().find(above).ok_or("YXDOMAIN without a DNAME")?;
+    let length = end.len() - dname.owner.len() + dname.rdata.len();
+    hold(length > 255, "YXDOMAIN for a name that is short enough")?;
+    hold(authority.is_empty() && additional.is_empty(), "more beside YXDOMAIN")
+}
+
+/// Whether a name in wire form is below another.
+fn is_below(name: &[u8], above: &[u8]) -> bool {
+    let (name, above) = (Name::from_wire(name).unwrap(), Name::from_wire(above).unwrap());
+    name != above && name.is_at_or_below(&above)
 }
 
 fn steered_somewhere(zone: &Zone) -> bool {
@@ -158,13 +190,19 @@ fn owners_are_a_chain(question: &Question, answers: &[Record]) -> Result<(), Str
     let mut at = question.name.to_lowercase().wire().to_vec();
     let mut seen = BTreeSet::from([at.clone()]);
     for record in answers {
+        // RFC 6672 3.2: before the alias that follows from it, once.
+        if record.rtype == RecordType::DNAME.0 && is_below(&at, &record.owner) {
+            continue;
+        }
         hold(record.owner == at, "an answer that nothing leads to")?;
         let any = question.qtype == RecordType::ANY;
         hold(
             any || record.rtype == question.qtype.0 || record.rtype == RecordType::CNAME.0,
             "a type not asked for",
         )?;
-        if record.rtype == RecordType::CNAME.0 && question.qtype != RecordType::CNAME {
+        let dname = |above: &Record| above.rtype == RecordType::DNAME.0 && is_below(&at, &above.owner);
+        let made = answers.iter().any(dname);
+        if record.rtype == RecordType::CNAME.0 && (made || question.qtype != RecordType::CNAME) {
             at.clone_from(&record.rdata);
             let end = std::ptr::eq(record, &answers[answers.len() - 1]);
             hold(seen.insert(at.clone()) || end, "an alias is followed twice")?;
@@ -209,8 +247,10 @@ fn sets_are_whole(world: &World, question: &Question, message: &Message) -> Resu
                     })
                 });
             let minimal = question.qtype == RecordType::ANY && rtype == RecordType::HINFO;
+            let made = |other: &Record| other.rtype == RecordType::DNAME.0 && is_below(&record.owner, &other.owner);
+            let made = rtype == RecordType::CNAME && message.sections[0].iter().any(made);
             hold(
-                whole || minimal,
+                whole || minimal || made,
                 &format!("{owner} {rtype} is no whole set of the zones"),
             )?;
         }
@@ -237,13 +277,8 @@ fn name_error(zone: &Zone, name: &Name) -> Result<(), String> {
     hold(!exists(name), "NXDOMAIN for a name that exists")?;
     let encloser = std::iter::successors(name.parent(), Name::parent).find(exists);
     let wildcard = encloser.and_then(|encloser| encloser.child(b"*"));
-    let cut = |wildcard: &Name| {
-        zone.owners
-            .get(wildcard)
-            .is_some_and(|owner| owner.rrsets.contains_key(&RecordType::NS))
-    };
     hold(
-        !wildcard.is_some_and(|wildcard| exists(&wildcard) && !cut(&wildcard)),
+        !wildcard.is_some_and(|wildcard| exists(&wildcard)),
         "NXDOMAIN beside a wildcard",
     )
 }
@@ -282,7 +317,14 @@ fn direct_data(zone: &Zone, question: &Question, message: &Message) -> Result<()
     if question.qtype == RecordType::DS {
         above.next();
     }
-    if above.any(|name| at_cut(&name)) || message.flags & TC != 0 {
+    let redirected = std::iter::successors(question.name.parent(), Name::parent)
+        .take_while(|name| name.is_at_or_below(&zone.origin))
+        .any(|name| {
+            zone.owners
+                .get(&name)
+                .is_some_and(|owner| owner.rrsets.contains_key(&RecordType::DNAME))
+        });
+    if redirected || above.any(|name| at_cut(&name)) || message.flags & TC != 0 {
         return Ok(());
     }
     let expected: BTreeSet<Vec<u8>> = set

@@ -145,6 +145,7 @@ fn targets() -> impl Strategy<Value = Target> {
 enum OwnerPlan {
     Data(Vec<SetPlan>),
     Alias(Target),
+    Redirection(Target),
     Cut {
         targets: Vec<Target>,
         signed: bool,
@@ -185,6 +186,7 @@ fn owner_plans() -> impl Strategy<Value = OwnerPlan> {
     prop_oneof![
         6 => vec(sets(), 1..=3).prop_map(OwnerPlan::Data),
         4 => targets().prop_map(OwnerPlan::Alias),
+        1 => targets().prop_map(OwnerPlan::Redirection),
         3 => (vec(targets(), 1..=3), any::<bool>(), any::<bool>())
             .prop_map(|(targets, signed, glue)| OwnerPlan::Cut { targets, signed, glue }),
         3 => (any::<Index>(), prop::option::of(1..100_u32), prop::option::of(sets()))
@@ -239,6 +241,7 @@ impl OwnerPlan {
             // Nothing but its own data stands at an apex.
             _ if name == place.origin => {}
             Self::Alias(target) => add(&mut owner, RecordType::CNAME, 300, vec![target.wire(place)]),
+            Self::Redirection(target) => add(&mut owner, RecordType::DNAME, 300, vec![target.wire(place)]),
             Self::Cut { targets, signed, glue } => {
                 let targets = targets.iter().map(|target| target.wire(place));
                 add(&mut owner, RecordType::NS, 3600, targets.collect());

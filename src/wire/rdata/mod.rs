@@ -145,6 +145,17 @@ pub fn pieces(rtype: RecordType, rdata: &[u8]) -> Vec<Piece<'_>> {
     cut.unwrap_or_else(|| vec![Piece::Octets(rdata)])
 }
 
+/// Where names stand in the data of a type whose names [`pieces`] lets be compressed: how many octets before them, and how many names.
+pub fn compressible_names(rtype: RecordType) -> (usize, usize) {
+    use RecordType as T;
+    match rtype {
+        T::NS | T::MD | T::MF | T::CNAME | T::MB | T::MG | T::MR | T::PTR => (0, 1),
+        T::SOA | T::MINFO => (0, 2),
+        T::MX => (2, 1),
+        _ => (0, 0),
+    }
+}
+
 /// The target of NS, MX, SRV, CNAME, PTR, DNAME, SVCB or HTTPS data. None for other types, and for data that is not of its
 /// type. That a target `.` of SVCB means the owner itself (RFC 9460 2.5) is left to the caller.
 pub fn names(rtype: RecordType, rdata: &[u8]) -> Vec<Name> {
