@@ -1,6 +1,9 @@
 //! DNS cookies (RFC 7873): by showing one, a client proves that it receives what is sent to its address. Server cookies are made as RFC 9018
 //! has them, from a secret, the client's cookie and address, and the time, so that every server with the same secret knows them.
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::cast_possible_truncation))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
 
 use std::net::IpAddr;
 use std::num::NonZeroU8;
