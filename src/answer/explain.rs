@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::{Located, Outcome, Refusal, Request, ResponseBuffer, Transport, locate, parse, write};
+use super::{Located, Outcome, Request, ResponseBuffer, Transport, locate, parse, write};
 use crate::geo::lookup::{Sighting, Told};
 use crate::image::lookup::{Case, Found};
 use crate::image::names::NONE;
@@ -125,10 +125,7 @@ pub fn explain(question: &Question, serving: &Serving, sighting: &Sighting) -> O
 
     let found = match located {
         Located::Found(found) if found.owner != NONE => Some(found),
-        Located::Found(_)
-        | Located::Refused(
-            Refusal::Drop | Refusal::Say(_) | Refusal::NotSupported(_) | Refusal::Truncated | Refusal::Version,
-        ) => None,
+        Located::Found(_) | Located::Refused(_) => None,
     };
     let note = match located {
         Located::Found(found) => note(&found),

@@ -18,8 +18,28 @@ pub enum Refusal {
     NotSupported(Rcode),
     /// Only that it should be asked over TCP.
     Truncated,
-    /// The server's version (`version.bind TXT CH`, by custom: RFC 4892 1).
+    /// What the server says of itself: its version (`version.bind TXT CH`, by custom: RFC 4892 1), or which one it is (`id.server TXT CH`,
+    /// RFC 4892 3).
+    About(About),
+}
+
+/// What a server says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// The version, as configured.
     Version,
+    /// Its identifier, the same as NSID (RFC 5001).
+    Identifier,
+}
+
+impl About {
+    /// What is said; empty for nothing.
+    pub fn text(self, options: &Options) -> &[u8] {
+        match self {
+            About::Version => options.version.as_bytes(),
+            About::Identifier => &options.nsid,
+        }
+    }
 }
 
 /// Whether a message is settled here.
@@ -35,8 +55,10 @@ pub(super) fn refusal(parsed: &Parsed, request: &Request<'_>, serving: &Serving)
     if options.cookies == Cookies::Required && !super::proves_its_address(parsed, request, serving) {
         return Some(unproven(parsed));
     }
-    if parsed.qclass != class::IN {
-        return Some(other_class(parsed, request.bytes, options));
+    if parsed.qclass != class::IN
+        && let Some(refusal) = other_class(parsed, request.bytes, options)
+    {
+        return Some(refusal);
     }
     // Zones are not handed out whole: there is nothing to transfer from an answer that depends on who asks.
     matches!(parsed.qtype, RecordType::AXFR | RecordType::IXFR).then_some(Refusal::NotSupported(Rcode::REFUSED))
@@ -102,14 +124,20 @@ fn unproven(parsed: &Parsed) -> Refusal {
     }
 }
 
+/// Zones are of class IN. Under ANY they are answered all the same, though without authority ([`super::write`]).
 #[cold]
-fn other_class(parsed: &Parsed, bytes: &[u8], options: &Options) -> Refusal {
-    let asked = parsed.name(bytes);
-    let known: [&[u8]; 2] = [b"\x07version\x04bind\x00", b"\x07version\x06server\x00"];
-    let is_version = known.iter().any(|name| name.eq_ignore_ascii_case(asked));
-    let is_text = matches!(parsed.qtype, RecordType::TXT | RecordType::ANY);
-    if parsed.qclass == class::CH && is_version && is_text && !options.version.is_empty() {
-        return Refusal::Version;
+fn other_class(parsed: &Parsed, bytes: &[u8], options: &Options) -> Option<Refusal> {
+    if parsed.qclass == class::ANY {
+        return None;
     }
-    Refusal::Say(Rcode::REFUSED)
+    let asked = parsed.name(bytes);
+    let is = |known: &[&[u8]]| known.iter().any(|name| name.eq_ignore_ascii_case(asked));
+    let is_text = matches!(parsed.qtype, RecordType::TXT | RecordType::ANY);
+    let about = match parsed.qclass == class::CH && is_text {
+        true if is(&[b"\x07version\x04bind\x00", b"\x07version\x06server\x00"]) => Some(About::Version),
+        true if is(&[b"\x08hostname\x04bind\x00", b"\x02id\x06server\x00"]) => Some(About::Identifier),
+        _ => None,
+    };
+    let about = about.filter(|about| !about.text(options).is_empty());
+    Some(about.map_or(Refusal::Say(Rcode::REFUSED), Refusal::About))
 }

@@ -193,7 +193,7 @@ fn refuse(refusal: Refusal, query: Query<'_>, response: &mut ResponseBuffer, pla
     match refusal {
         Refusal::Drop => {}
         Refusal::Truncated => plan.flags |= TC,
-        Refusal::Version => version(query, response, plan),
+        Refusal::About(about) => chaos_text(query, about.text(&query.image.options), response, plan),
         Refusal::NotSupported(rcode) => plan.fail(rcode, NOT_SUPPORTED),
         Refusal::Say(rcode) => plan.rcode = rcode,
     }
@@ -400,10 +400,9 @@ fn copy(query: Query<'_>, entry: &Entry, found: &Found, response: &mut ResponseB
     );
 }
 
-/// `version.bind TXT CH`, as the settings have it.
+/// A TXT record of class CH.
 #[cold]
-fn version(query: Query<'_>, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
-    let text = query.image.options.version.as_bytes();
+fn chaos_text(query: Query<'_>, text: &[u8], response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
     let text = &text[..text.len().min(255)];
     let length = text.len() as u16 + 1;
     let record = [
@@ -446,7 +445,9 @@ fn finish(query: Query<'_>, response: &mut ResponseBuffer, plan: &mut Plan<'_>) 
     let [an1, an0] = plan.counts[0].to_be_bytes();
     let [ns1, ns0] = plan.counts[1].to_be_bytes();
     let [ar1, ar0] = additionals.to_be_bytes();
-    let flags = QR | (query.request.bytes[2] & KEPT) | plan.flags;
+    // RFC 1035 6.2: an answer to all classes has authority only if it covers all of them.
+    let claimed = if query.parsed.qclass == class::ANY { !AA } else { !0 };
+    let flags = QR | (query.request.bytes[2] & KEPT) | (plan.flags & claimed);
     let question = u8::from(end > HEADER);
     // RA, Z, AD and CD are clear: there is no recursion, and CD is not copied (RFC 4035 3.1.6).
     let rest = [
