@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 use mmdb_writer::{IpVersion, Value, Writer};
-use windrose::answer::{self, Located, Outcome, Refusal, Request, ResponseBuffer, Transport, answer_telling};
+use windrose::answer::{self, Limited, Located, Outcome, Refusal, Request, ResponseBuffer, Transport, answer_telling};
 use windrose::geo::coordinates::Coordinates;
 use windrose::geo::extract::Extract;
 use windrose::geo::mmdb::Database;
@@ -28,6 +28,7 @@ use windrose::policy::model::{Answers, Choose, Condition, Rule, Rules, Steering}
 use windrose::policy::questions::Questions;
 use windrose::policy::tree::Forest;
 use windrose::server::counters::{Counters, Threads};
+use windrose::spec::rate_limit::RateLimit;
 use windrose::wire::code::RecordType;
 use windrose::wire::query::Parsed;
 
@@ -51,6 +52,7 @@ struct Kind {
     queries: fn() -> Vec<Vec<u8>>,
     steering: fn(&mut Steering),
     form: Form,
+    rate_limited: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -61,7 +63,7 @@ enum Form {
     Batch,
 }
 
-static KINDS: [Kind; 15] = [
+static KINDS: [Kind; 16] = [
     Kind::of("static-A", || hosts(RecordType::A, "", ""), |_| {}),
     Kind::of("static-AAAA", || hosts(RecordType::AAAA, "", ""), |_| {}),
     Kind::of("name-error", || hosts(RecordType::A, "no", ""), |_| {}),
@@ -107,6 +109,11 @@ static KINDS: [Kind; 15] = [
             pool(steering, "root", &many(8));
         },
     ),
+    Kind {
+        rate_limited: true,
+        form: Form::Batch,
+        ..Kind::of("batch-rate-limited-A", || hosts(RecordType::A, "", ""), |_| {})
+    },
     Kind {
         form: Form::Batch,
         ..Kind::of("batch-static-A", || hosts(RecordType::A, "", ""), |_| {})
@@ -174,6 +181,7 @@ impl Kind {
             queries,
             steering,
             form: Form::OneByOne,
+            rate_limited: false,
         }
     }
 
@@ -194,6 +202,7 @@ impl Kind {
         let options = Options {
             client_subnet: true,
             threads: 1,
+            rate_limit: self.rate_limited.then(|| RateLimit::new(1000)),
             ..Options::default()
         };
         let clients = Arc::new(clients(&steering));
@@ -287,6 +296,11 @@ fn answer_batch(
         *slot = answer::locate(query, &request(at), serving);
         if let Located::Found(found) = slot {
             image.prefetch_tail(found);
+        }
+    }
+    if let Some(limiter) = &image.limiter {
+        for (at, (query, slot)) in parsed.iter().flatten().zip(&mut located).enumerate() {
+            answer::limit(limiter, query, slot, &request(at), serving, &mut Limited::default());
         }
     }
     for (at, query) in parsed.iter().flatten().enumerate() {

@@ -23,11 +23,15 @@ use windrose::policy::tree::Forest;
 use windrose::spec::steering::SteeringSpec;
 use windrose::spec::{Faults, file, settings};
 use windrose::wire::code::RecordType;
+use windrose::wire::cookie::{Place, Secrets, Standing};
 use windrose::wire::name::Name;
 use windrose::wire::rdata;
 use windrose::zone;
 use windrose::zone::model::Zone;
 use windrose::zone::{export, master, toml};
+
+/// The time at which queries come, that of RFC 9018 A.1.
+const NOW: u32 = 1_559_731_985;
 
 /// Octets that come as a query, over both transports: there is no response, or one that another implementation reads to its end.
 pub(crate) fn query(serving: &Serving, octets: &[u8]) {
@@ -37,8 +41,8 @@ pub(crate) fn query(serving: &Serving, octets: &[u8]) {
             bytes: octets,
             source: IpAddr::from([192, 0, 2, 1]),
             transport,
+            now: NOW,
             // As much chance as the octets hold, so that an input is all that a failure needs.
-            now: 0,
             random: octets
                 .iter()
                 .fold(7, |word: u64, octet| word.wrapping_mul(31) + u64::from(*octet)),
@@ -76,6 +80,64 @@ fn well_formed(asked: &[u8], answered: &[u8], rcode: u16, transport: Transport) 
             "another question"
         );
     }
+}
+
+/// A secret, a client's address, a time and what its cookie option holds: what is answered is good for the same client, and for nobody else.
+pub(crate) fn cookies(octets: &[u8]) {
+    let Some((secret, rest)) = octets.split_first_chunk::<16>() else {
+        return;
+    };
+    let Some((address, rest)) = rest.split_first_chunk::<16>() else {
+        return;
+    };
+    let Some((now, shown)) = rest.split_first_chunk::<4>() else {
+        return;
+    };
+    let now = u32::from_be_bytes(*now);
+    let client = match address {
+        [a, b, c, d, 0, 0, ..] => IpAddr::from([*a, *b, *c, *d]),
+        _ => IpAddr::from(*address),
+    };
+    let place = Place::new(0, shown.len());
+    assert_eq!(
+        place.is_some(),
+        shown.len() == 8 || (16..=40).contains(&shown.len()),
+        "a length"
+    );
+    let Some(cookie) = place.and_then(|place| place.read(shown)) else {
+        return;
+    };
+    let other = secret.map(|octet| octet ^ 1);
+    let secrets = Secrets::new(*secret, &[]);
+    let standing = secrets.standing(&cookie, client, now);
+    assert_eq!(standing == Standing::Absent, shown.len() == 8, "there is one, or none");
+    let answer = secrets.reply(&cookie, client, now);
+    assert_eq!(answer[..8], shown[..8], "another client cookie");
+    assert_eq!(
+        standing == Standing::Fresh,
+        answer[..] == *shown,
+        "a good one is sent back, no other"
+    );
+    let answered = Place::new(0, answer.len()).and_then(|place| place.read(&answer));
+    let answered = answered.expect("a cookie as an answer");
+    let judged = |secrets: Secrets, client, now| secrets.standing(&answered, client, now);
+    assert_eq!(judged(secrets, client, now), Standing::Fresh);
+    assert_eq!(judged(Secrets::new(other, &[*secret]), client, now), Standing::Old);
+    assert_eq!(
+        judged(Secrets::new(other, &[]), client, now),
+        Standing::Bad,
+        "another secret"
+    );
+    assert_eq!(
+        judged(secrets, client, now.wrapping_add(1 << 31)),
+        Standing::Bad,
+        "another time"
+    );
+    let elsewhere = match client {
+        IpAddr::V4(client) => IpAddr::from((client.to_bits() ^ 1).to_be_bytes()),
+        IpAddr::V6(client) => IpAddr::from((client.to_bits() ^ 1).to_be_bytes()),
+    };
+    assert_eq!(judged(secrets, elsewhere, now), Standing::Bad, "another client");
 }
 
 /// Text as a name: what it is read as reads back to itself, and is a name in wire form.

@@ -1,10 +1,16 @@
 //! The daemon's settings, as windrose.toml gives them or by default.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
+
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::spec::At;
+use crate::spec::rate_limit::RateLimit;
 use crate::spec::settings::SettingsSpec;
 use crate::wire::cookie::Cookies;
 
@@ -32,6 +38,8 @@ pub struct Settings {
     pub version: String,
     /// What is done about cookies (RFC 7873).
     pub cookies: Cookies,
+    /// How many responses a network may have in a second; none where there is no limit.
+    pub rate_limit: Option<RateLimit>,
     /// Location databases.
     pub geo: Geo,
     /// The file that holds what outlives the daemon; in `$STATE_DIRECTORY`, else beside the config.
@@ -146,6 +154,7 @@ impl Settings {
             nsid: spec.nsid.clone().unwrap_or(default.nsid),
             version: spec.version.clone().unwrap_or(default.version),
             cookies: spec.cookies.unwrap_or(default.cookies),
+            rate_limit: spec.rate_limit.clone(),
             geo: Geo {
                 city: paths(&spec.city, default.geo.city),
                 asn: paths(&spec.asn, default.geo.asn),
@@ -184,6 +193,7 @@ impl Default for Settings {
             nsid: String::new(),
             version: String::new(),
             cookies: Cookies::On,
+            rate_limit: None,
             geo: Geo {
                 city: vec!["geo/city.mmdb".into()],
                 asn: vec!["geo/asn.mmdb".into()],

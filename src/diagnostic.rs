@@ -38,15 +38,15 @@ impl Source {
         })
     }
 
-    /// The text of a line (from 1), without its end.
-    fn line(&self, line: usize) -> &str {
+    /// The text of a line (from 1), without its end: what stands before an octet of it, and the rest.
+    fn line_around(&self, line: usize, offset: usize) -> (&str, &str) {
         let starts = self.line_starts();
         let start = starts.get(line - 1).copied().unwrap_or(self.text.len());
         let end = starts.get(line).copied().unwrap_or(self.text.len());
-        self.text
-            .get(start..end)
-            .unwrap_or_default()
-            .trim_end_matches(['\n', '\r'])
+        let text = self.text.get(start..end).unwrap_or_default();
+        let text = text.trim_end_matches(['\n', '\r']);
+        let at = offset.saturating_sub(start).min(text.len());
+        text.split_at_checked(at).unwrap_or((text, ""))
     }
 
     /// Line and column (both from 1, columns in characters) of an octet offset.
@@ -60,6 +60,33 @@ impl Source {
         let column = self.text.get(start..offset).unwrap_or_default().chars().count() + 1;
         (line, column)
     }
+}
+
+/// The most characters of a line that are shown to either side of where a fault is: those of master files may have millions.
+const SHOWN_MAX: usize = 200;
+
+/// Text of foreign files as it is shown: what moves a cursor or colours a terminal stands there as a sign for itself.
+fn visible(text: &str) -> String {
+    let sign = |c: char| match u32::from(c) {
+        9 => c,
+        code @ 0..=0x1f => char::from_u32(0x2400 + code).unwrap_or(c),
+        0x7f => '\u{2421}',
+        _ if c.is_control() => char::REPLACEMENT_CHARACTER,
+        _ => c,
+    };
+    text.chars().map(sign).collect()
+}
+
+/// The end of a text, and whether it is all of it.
+fn last_part(text: &str) -> (&str, bool) {
+    let cut = text.char_indices().rev().nth(SHOWN_MAX - 1).map_or(0, |(at, _)| at);
+    (text.get(cut..).unwrap_or_default(), cut == 0)
+}
+
+/// The beginning of a text, and whether it is all of it.
+fn first_part(text: &str) -> (&str, bool) {
+    let cut = text.char_indices().nth(SHOWN_MAX).map_or(text.len(), |(at, _)| at);
+    (text.get(..cut).unwrap_or_default(), cut == text.len())
 }
 
 /// How bad it is.
@@ -176,28 +203,30 @@ impl fmt::Display for Diagnostic {
             "{}:{line}:{column}: {}: {}",
             self.path().display(),
             self.severity,
-            self.message
+            visible(&self.message)
         )?;
         if let Place::Span(source, span) = &self.place {
-            let text = source.line(line);
+            let (before, from) = source.line_around(line, span.start);
+            let ((before, all_before), (from, all_from)) = (last_part(before), first_part(from));
+            let dots = |all: bool| if all { "" } else { "..." };
             let gutter = line.to_string();
             // Tabs are kept in the caret's line, so that it stands under its text however wide they are shown.
-            let indent: String = text
-                .chars()
-                .take(column - 1)
-                .map(|c| if c == '\t' { '\t' } else { ' ' })
-                .collect();
-            let marked = source.text.get(span.clone()).unwrap_or_default();
-            let width = marked.lines().next().unwrap_or_default().chars().count().max(1);
+            let indent = before.chars().map(|c| if c == '\t' { '\t' } else { ' ' });
+            let indent: String = dots(all_before).replace('.', " ").chars().chain(indent).collect();
+            let marked = from.get(..span.len()).unwrap_or(from);
             write!(
                 f,
-                "\n {gutter} | {text}\n {} | {indent}{}",
+                "\n {gutter} | {}{}{}{}\n {} | {indent}{}",
+                dots(all_before),
+                visible(before),
+                visible(from),
+                dots(all_from),
                 " ".repeat(gutter.len()),
-                "^".repeat(width)
+                "^".repeat(marked.chars().count().max(1))
             )?;
         }
         if let Some(hint) = &self.hint {
-            write!(f, "\n   = help: {hint}")?;
+            write!(f, "\n   = help: {}", visible(hint))?;
         }
         Ok(())
     }
@@ -236,9 +265,12 @@ impl From<&Diagnostic> for Fault {
 
 /// The word of `known` that was probably meant by `word`, if one is near enough.
 pub fn nearest_word<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).clamp(1, 3);
+    let length = word.chars().count();
+    let limit = (length / 3).clamp(1, 3);
     known
         .into_iter()
+        // Words of other lengths are farther away than that; to measure how far would take as long as the longer is.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= limit)
         .map(|candidate| {
             (
                 strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()),
@@ -269,7 +301,27 @@ mod tests {
     }
 
     #[test]
+    fn shows_a_part_of_a_long_line_and_no_control_characters() {
+        let source = Source::new(
+            "a.zone",
+            format!("{}\u{1b}[31mx\0\u{fc}y{}\n", "b".repeat(500), "c".repeat(500)),
+        );
+        let at = source.text.find('x').unwrap();
+        let shown = Diagnostic::error(&source, at..at + 4, "bad `\u{7f}`").to_string();
+        assert_eq!(
+            shown,
+            format!(
+                "a.zone:1:506: error: bad `\u{2421}`\n 1 | ...{}\u{241b}[31mx\u{2400}\u{fc}y{}...\n   | {}^^^",
+                "b".repeat(195),
+                "c".repeat(196),
+                " ".repeat(203)
+            )
+        );
+    }
+
+    #[test]
     fn guesses_only_near_words() {
+        assert_eq!(nearest_word(&"x".repeat(1 << 24), ["frankfurt"]), None);
         assert_eq!(nearest_word("frankfrt", ["ashburn", "frankfurt"]), Some("frankfurt"));
         assert_eq!(nearest_word("tokyo", ["ashburn", "frankfurt"]), None);
     }

@@ -6,6 +6,7 @@
 pub mod explain;
 mod follow;
 mod gate;
+mod limit;
 mod steer;
 mod write;
 
@@ -19,6 +20,7 @@ use crate::wire::cookie::{Cookies, Standing};
 use crate::wire::query::{self, NameKey, Parsed};
 
 pub use gate::Refusal;
+pub use limit::{Limited, limit};
 pub use write::{ResponseBuffer, write};
 
 /// How a query came.

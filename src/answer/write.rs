@@ -11,7 +11,7 @@ use crate::policy::model::MEMBERS_MAX;
 use crate::policy::trace::Ear;
 use crate::wire::code::{Rcode, RecordType, class};
 use crate::wire::cookie::{self, Cookies};
-use crate::wire::edns::{Edns, Keepalive, Reply, Subnet, UDP_SIZE, UDP_SIZE_PLAIN};
+use crate::wire::edns::{Edns, Keepalive, Reply, UDP_SIZE, UDP_SIZE_PLAIN};
 use crate::wire::query::{HEADER, Parsed};
 use crate::wire::response::QUESTION_POINTER;
 
@@ -83,12 +83,20 @@ pub(super) struct Plan<'a> {
     pub(super) counts: [u16; 3],
     /// Octets after the question, the OPT record not counted.
     pub(super) length: usize,
-    subnet: Option<(Subnet, u8)>,
-    nsid: &'a [u8],
-    cookie: Option<&'a [u8; cookie::LENGTH]>,
-    error: Option<(u16, &'a str)>,
-    /// Octets of the OPT record, but for an extended error: those come where there are no records.
+    /// The OPT record: one for one (RFC 6891 6.1.1).
+    reply: Option<Reply<'a>>,
+    /// How long it is, but for an extended error: those come where there are no records.
     opt: usize,
+}
+
+impl Plan<'_> {
+    /// A response code in the place of an answer, and why.
+    fn fail(&mut self, rcode: Rcode, error: (u16, &'static str)) {
+        self.rcode = rcode;
+        if let Some(reply) = &mut self.reply {
+            reply.error = Some(error);
+        }
+    }
 }
 
 /// Writes the response and says what it was.
@@ -108,17 +116,19 @@ pub fn write(
         flags: 0,
         counts: [0; 3],
         length: 0,
-        subnet: None,
-        nsid: &[],
-        cookie: None,
-        error: None,
+        reply: None,
         opt: 0,
     };
     let made;
     if let Some(edns) = &parsed.edns {
         made = edns.cookie.and_then(|place| cookie_reply(place, request, serving));
-        plan.cookie = made.as_ref();
-        plan_opt(edns, query, &mut plan);
+        let reply = plan.reply.insert(reply(edns, query, made.as_ref()));
+        plan.opt = reply.length();
+        // Beside the longest names 512 octets have no room for the longest identifiers. Everything else fits.
+        if !reply.nsid.is_empty() && parsed.question_end() + plan.opt + ERROR_MAX > most(query) {
+            reply.nsid = &[];
+            plan.opt = reply.length();
+        }
     }
     match located {
         Located::Refused(Refusal::Drop) => return Outcome::Dropped,
@@ -139,17 +149,11 @@ pub fn write(
             Case::Redirect(entry) => follow::redirect(query, entry, found, serving, response, &mut plan, ear),
             Case::NoData => negative(query, Rcode::NOERROR, found, response, &mut plan),
             Case::NameError => negative(query, Rcode::NXDOMAIN, found, response, &mut plan),
-            Case::NotOurs => {
-                plan.rcode = Rcode::REFUSED;
-                plan.error = Some(NOT_AUTHORITATIVE);
-            }
-            Case::Failed => {
-                plan.rcode = Rcode::SERVFAIL;
-                plan.error = Some(INVALID_DATA);
-            }
+            Case::NotOurs => plan.fail(Rcode::REFUSED, NOT_AUTHORITATIVE),
+            Case::Failed => plan.fail(Rcode::SERVFAIL, INVALID_DATA),
         },
     }
-    finish(query, response, &plan)
+    finish(query, response, &mut plan)
 }
 
 /// RFC 7873 5.2.3 to 5.2.5: whoever shows a client cookie gets it back with a server cookie.
@@ -161,22 +165,25 @@ fn cookie_reply(place: cookie::Place, request: &Request<'_>, serving: &Serving) 
     Some(serving.secrets.reply(&shown, request.source, request.now))
 }
 
-/// What the OPT record holds, whatever the answer, and how long it is.
+/// What the OPT record holds, whatever the answer.
 #[inline]
-fn plan_opt<'a>(edns: &Edns, query: Query<'a>, plan: &mut Plan<'a>) {
+fn reply<'a>(edns: &Edns, query: Query<'a>, cookie: Option<&'a [u8; cookie::LENGTH]>) -> Reply<'a> {
     let options = &query.image.options;
-    // RFC 7871 7.2.1: whoever sends the option gets it back, with the scope of this answer: 0 where all get the same.
-    if options.client_subnet {
-        plan.subnet = edns.subnet.map(|subnet| (subnet, 0));
-    }
-    if edns.nsid {
-        plan.nsid = &options.nsid;
-    }
-    plan.opt = reply(query, plan).map_or(0, |reply| reply.length());
-    // Beside the longest names 512 octets have no room for the longest identifiers. Everything else fits.
-    if query.parsed.question_end() + plan.opt + ERROR_MAX > most(query) {
-        plan.opt -= plan.nsid.len() + if plan.nsid.is_empty() { 0 } else { 4 };
-        plan.nsid = &[];
+    Reply {
+        rcode: Rcode::NOERROR,
+        dnssec_ok: edns.dnssec_ok,
+        // RFC 7871 7.2.1: whoever sends the option gets it back, with the scope of this answer: 0 where all get the same.
+        subnet: match options.client_subnet {
+            true => edns.subnet.map(|subnet| (subnet, 0)),
+            false => None,
+        },
+        nsid: if edns.nsid { &options.nsid } else { &[] },
+        cookie,
+        keepalive: match (edns.keepalive, query.request.transport) {
+            (Keepalive::Asked, Transport::Tcp) => options.keepalive,
+            _ => 0,
+        },
+        error: None,
     }
 }
 
@@ -187,12 +194,13 @@ fn refuse(refusal: Refusal, query: Query<'_>, response: &mut ResponseBuffer, pla
         Refusal::Drop => {}
         Refusal::Truncated => plan.flags |= TC,
         Refusal::Version => version(query, response, plan),
-        Refusal::NotSupported(rcode) => (plan.rcode, plan.error) = (rcode, Some(NOT_SUPPORTED)),
+        Refusal::NotSupported(rcode) => plan.fail(rcode, NOT_SUPPORTED),
         Refusal::Say(rcode) => plan.rcode = rcode,
     }
+    let Some(reply) = &mut plan.reply else { return };
     // What could not be read, or is of another version, says nothing about clients.
-    plan.subnet = plan.subnet.filter(|_| plan.rcode == Rcode::REFUSED);
-    plan.cookie = plan.cookie.filter(|_| plan.rcode != Rcode::BADVERS);
+    reply.subnet = reply.subnet.filter(|_| plan.rcode == Rcode::REFUSED);
+    reply.cookie = reply.cookie.filter(|_| plan.rcode != Rcode::BADVERS);
 }
 
 /// How many octets there are for a response's sections, after the question and before the OPT record.
@@ -212,25 +220,6 @@ fn most(query: Query<'_>) -> usize {
         // RFC 6891 6.2.3: less than 512 is read as 512.
         (Transport::Udp, Some(edns)) => usize::from(edns.udp_size.clamp(UDP_SIZE_PLAIN, UDP_SIZE)),
     }
-}
-
-/// The OPT record: one for one (RFC 6891 6.1.1).
-#[inline]
-fn reply<'a>(query: Query<'a>, plan: &Plan<'a>) -> Option<Reply<'a>> {
-    let edns = query.parsed.edns.as_ref()?;
-    let keepalive = match (edns.keepalive, query.request.transport) {
-        (Keepalive::Asked, Transport::Tcp) => query.image.options.keepalive,
-        _ => 0,
-    };
-    Some(Reply {
-        rcode: plan.rcode,
-        dnssec_ok: edns.dnssec_ok,
-        subnet: plan.subnet,
-        nsid: plan.nsid,
-        cookie: plan.cookie,
-        keepalive,
-        error: plan.error,
-    })
 }
 
 /// An entry of static data, cut down to what fits.
@@ -366,12 +355,12 @@ pub(super) fn decide(
     ear.steered(steer);
     let asked = steer::Asked::new(
         query.parsed.qtype,
-        plan.subnet.map(|(subnet, _)| subnet),
+        plan.reply.as_ref().and_then(|reply| Some(reply.subnet?.0)),
         query.request,
         steered_by,
         &query.image.forest.clients,
     );
-    if let Some((_, scope)) = &mut plan.subnet {
+    if let Some((_, scope)) = plan.reply.as_mut().and_then(|reply| reply.subnet.as_mut()) {
         *scope = asked.scope(steered_by);
     }
     let question_end = query.parsed.question_end();
@@ -394,11 +383,10 @@ pub(super) fn decide(
             plan.length = 0;
         }
         Steered::Servfail => {
-            plan.rcode = Rcode::SERVFAIL;
             plan.flags = 0;
             plan.counts = [0; 3];
             plan.length = 0;
-            plan.error = Some(NOTHING_USABLE);
+            plan.fail(Rcode::SERVFAIL, NOTHING_USABLE);
         }
     }
     Decided::Whole
@@ -446,12 +434,13 @@ fn version(query: Query<'_>, response: &mut ResponseBuffer, plan: &mut Plan<'_>)
 
 /// The header, the question as it came (its case kept), and the OPT record.
 #[inline]
-fn finish(query: Query<'_>, response: &mut ResponseBuffer, plan: &Plan<'_>) -> Outcome {
+fn finish(query: Query<'_>, response: &mut ResponseBuffer, plan: &mut Plan<'_>) -> Outcome {
     let end = query.parsed.question_end();
     response.octets[..end].copy_from_slice(&query.request.bytes[..end]);
     let mut at = end + plan.length;
     let mut additionals = plan.counts[2];
-    if let Some(reply) = reply(query, plan) {
+    if let Some(reply) = &mut plan.reply {
+        reply.rcode = plan.rcode;
         let written = reply.write(&mut response.octets[at..]);
         additionals += u16::from(written > 0);
         at += written;

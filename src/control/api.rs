@@ -3,6 +3,11 @@
 //!
 //! An error is a document too: `{"error": "..."}`.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
+
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;

@@ -1,6 +1,11 @@
 //! The connections of the control API: so many at a time, so that its clients never take the descriptors that queries and probes need, and
 //! none for long without asking or taking what it asked for, so that who only holds one keeps nobody out.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
+
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;

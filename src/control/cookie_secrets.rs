@@ -11,11 +11,17 @@ const IN_USE: Duration = Duration::from_secs(24 * 3_600);
 const ACCEPTED: Duration = Duration::from_secs(2 * 3_600);
 
 /// The secret in use, and the one before.
-#[derive(Debug)]
 pub(super) struct CookieSecrets {
     active: Secret,
     since: Instant,
     before: Option<Secret>,
+}
+
+impl std::fmt::Debug for CookieSecrets {
+    /// Says nothing: what is shown may end up in a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CookieSecrets")
+    }
 }
 
 impl CookieSecrets {

@@ -1,5 +1,10 @@
 //! Where the control API is reached: a Unix socket for whoever runs the daemon, and a TCP port for whoever looks.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
+
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};

@@ -159,13 +159,20 @@ fn queries(out: &mut Exposition, transports: [(&str, Totals); 2]) {
     );
     for (transport, totals) in &transports {
         for (reason, count) in DROPS.iter().zip(totals.dropped) {
-            // No connection comes from port 0.
-            if *transport == "udp" || *reason != DropReason::PortZero {
+            // No connection comes from port 0, and none has a limit.
+            if *transport == "udp" || !matches!(reason, DropReason::PortZero | DropReason::RateLimit) {
                 dropped.sample(&[("transport", transport), ("reason", reason.word())], count);
             }
         }
     }
     let [(transport, totals), _] = &transports;
+    let mut limited = out.family(
+        "windrose_rate_limited_total",
+        Kind::Counter,
+        "Queries whose responses would have been over a limit, by what was done.",
+    );
+    limited.sample(&[("action", "drop")], totals.dropped[DropReason::RateLimit as usize]);
+    limited.sample(&[("action", "slip")], totals.slipped);
     let mut unsent = out.family(
         "windrose_responses_unsent_total",
         Kind::Counter,

@@ -28,6 +28,7 @@ pub fn build(loaded: Loaded, threads: usize) -> Arc<Image> {
         nsid,
         version,
         cookies,
+        rate_limit,
         ..
     } = loaded.settings;
     let options = Options {
@@ -36,6 +37,7 @@ pub fn build(loaded: Loaded, threads: usize) -> Arc<Image> {
         version,
         cookies,
         secrets: loaded.cookie_secrets,
+        rate_limit,
         keepalive: (Limits::default().idle.as_millis() / 100) as u16,
         threads,
     };

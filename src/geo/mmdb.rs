@@ -1,5 +1,10 @@
 //! Location databases in MaxMind's format (`.mmdb`), read by maxminddb from octets in memory.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

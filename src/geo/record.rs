@@ -4,6 +4,11 @@
 //! Two layouts are in use: nested, as MaxMind and DB-IP write it (`country.iso_code`, `location.latitude`, `subdivisions[].names.en`), and
 //! flat (`country_code`, `latitude`, `state1`). Numbers come as floats of either width, as integers, or as text.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
+
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -235,6 +240,10 @@ impl Field<'_> {
     }
 
     /// A number, or text as in `AS3320`.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a number that does not come back as it was is none"
+    )]
     fn asn_of(&self) -> Option<u32> {
         match &self.0 {
             Content::Text(text) => text.trim_start_matches("AS").parse().ok(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::limiter::Limiter;
 use super::names::{NONE, NamesBuilder, OwnerKind};
 use super::repeat::RepeatAt;
 use super::tail::{Entry, Shape, Tail, Tails};
@@ -69,6 +70,7 @@ impl Image {
             ..
         } = compiler;
         let tally = Arc::new(tally.finish(options.threads));
+        let limiter = options.rate_limit.clone().map(|limits| Limiter::new(limits, random));
         Image {
             names: names.finish(),
             entries: entries.into(),
@@ -79,6 +81,7 @@ impl Image {
             steers: steers.into(),
             forest,
             options,
+            limiter,
             tally,
         }
     }

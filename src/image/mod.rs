@@ -1,6 +1,7 @@
 //! The immutable thing that answers are read from: names, tails and policy tables, compiled once and swapped whole.
 
 pub mod compile;
+pub mod limiter;
 pub mod lookup;
 pub mod names;
 pub mod prefetch;
@@ -16,9 +17,11 @@ use crate::policy::Family;
 use crate::policy::last::LastUsable;
 use crate::policy::model::NodeId;
 use crate::policy::tree::{Forest, Tables};
+use crate::spec::rate_limit::RateLimit;
 use crate::wire::cookie::{Cookies, Secrets};
 use crate::wire::name::Name;
 use crate::zone::model::SteerTtl;
+use limiter::Limiter;
 use lookup::{Case, Found};
 use names::Names;
 use tail::{Entry, Tail, Tails};
@@ -37,6 +40,8 @@ pub struct Options {
     pub cookies: Cookies,
     /// The secrets that cookies are made with; none where the daemon makes its own.
     pub secrets: Option<Secrets>,
+    /// How many responses a network may have; none where there is no limit.
+    pub rate_limit: Option<RateLimit>,
     /// How long streams may be idle, in units of 100 ms, as those who ask are told (RFC 7828); 0 where nobody is told.
     pub keepalive: u16,
     /// How many threads answer, each of which counts by itself; none where nothing is to be counted.
@@ -64,6 +69,8 @@ pub struct Image {
     pub forest: Forest,
     /// What of the settings is compiled in.
     pub options: Options,
+    /// What holds responses against their limits, if there are any.
+    pub limiter: Option<Limiter>,
     /// How often which pool was chosen. It outlives the image, for as long as it is read.
     pub tally: Arc<Tally>,
 }

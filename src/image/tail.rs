@@ -197,8 +197,9 @@ impl Record {
     }
 }
 
-/// The most octets a message has after the question: a stream's 65,535 less header, longest question and OPT with its options.
-pub const SECTIONS_MAX: usize = 65_535 - 12 - 259 - 512;
+/// The most octets a message has after the question: a stream's 65,535 less header and shortest question. Whether a response fits beside its own
+/// question and OPT record is seen when it is written.
+pub const SECTIONS_MAX: usize = 65_535 - 12 - 5;
 
 impl Entry {
     /// From composed sections. What is too long for any message loses its additional section, then everything.

@@ -1,5 +1,10 @@
 //! The files: which ones there are, and their text. What cannot be read is a fault like any other.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
@@ -52,7 +57,8 @@ impl Config {
     pub(super) fn read(flag: Option<&Path>) -> Self {
         let found = CONFIG_PATHS.iter().map(PathBuf::from).find(|path| path.exists());
         let path = flag.map(Path::to_path_buf).or(found);
-        let read = path.as_deref().map(read);
+        // Whoever says which file it is may well give a pipe.
+        let read = path.as_deref().map(|path| read(path, |path| std::fs::read(path)));
         let (spec, faults, modified) = match read {
             None => (
                 SettingsSpec::default(),
@@ -92,9 +98,9 @@ fn nothing_read(path: &Path) -> Faults {
 }
 
 /// A file as text, and when it was last changed.
-fn read(path: &Path) -> Result<(Arc<Source>, SystemTime), Diagnostic> {
+fn read(path: &Path, octets: impl Fn(&Path) -> io::Result<Vec<u8>>) -> Result<(Arc<Source>, SystemTime), Diagnostic> {
     let fault = |error: io::Error| Diagnostic::file(path, format!("cannot be read: {error}"));
-    let octets = std::fs::read(path).map_err(fault)?;
+    let octets = octets(path).map_err(fault)?;
     let modified = modified(path).map_err(fault)?;
     match String::from_utf8(octets) {
         Ok(text) => Ok((Source::new(path, text), modified)),
@@ -107,6 +113,15 @@ fn read(path: &Path) -> Result<(Arc<Source>, SystemTime), Diagnostic> {
                     .hint("TOML is UTF-8: write the file in that encoding"),
             )
         }
+    }
+}
+
+/// What is in a file. A FIFO would be waited for, and a device may have no end: neither is a file that says something.
+pub(super) fn octets(path: &Path) -> io::Result<Vec<u8>> {
+    match std::fs::metadata(path)?.file_type() {
+        kind if kind.is_file() => std::fs::read(path),
+        kind if kind.is_dir() => Err(io::Error::other("it is a folder")),
+        _ => Err(io::Error::other("it is a FIFO, a socket or a device")),
     }
 }
 
@@ -229,7 +244,7 @@ fn read_entry(folder: &Path, name: OsString) -> Option<ZoneFile> {
 
 fn read_zone(path: PathBuf, stem: &str) -> ZoneFile {
     let named = Name::parse(stem, None).ok();
-    match read(&path) {
+    match read(&path, octets) {
         Err(fault) => ZoneFile::unread(path, named, fault),
         Ok((source, modified)) => {
             let mut faults = Faults::new(&source);

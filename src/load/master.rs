@@ -1,10 +1,15 @@
 //! Master files of the zones folder, and the files that they include.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
+
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::files::{ZoneFile, modified};
+use super::files::{ZoneFile, modified, octets};
 use crate::diagnostic::{Diagnostic, Source};
 use crate::spec::Faults;
 use crate::spec::file::ZoneSpec;
@@ -20,8 +25,8 @@ pub(super) fn read_zone(folder: &Path, path: PathBuf, stem: &str) -> ZoneFile {
         let fault = Diagnostic::file(&path, message).hint("name the file for its zone; that of the root is root.zone");
         return ZoneFile::unread(path, None, fault);
     };
-    let (source, modified) = match read(&path).and_then(|source| Ok((source, modified(&path)?))) {
-        Ok(read) => read,
+    let (source, modified) = match octets(&path).and_then(|octets| Ok((octets, modified(&path)?))) {
+        Ok((octets, modified)) => (Source::new(&path, text(octets)), modified),
         Err(error) => {
             let fault = Diagnostic::file(&path, format!("cannot be read: {error}"));
             return ZoneFile::unread(path, Some(origin), fault);
@@ -81,8 +86,9 @@ pub fn import(path: &Path, origin: Option<Name>) -> Imported {
     let Some(origin) = origin.or_else(|| origin_of(stem?)) else {
         return nothing(Diagnostic::file(path, "the file's name gives no origin").hint("say it with --origin"));
     };
-    let source = match read(path) {
-        Ok(source) => source,
+    // Whoever says which file it is may well say `/dev/stdin`.
+    let source = match fs::read(path) {
+        Ok(octets) => Source::new(path, text(octets)),
         Err(error) => return nothing(Diagnostic::file(path, format!("cannot be read: {error}"))),
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -106,11 +112,6 @@ fn judge(origin: &Name, text: &str) -> Vec<Diagnostic> {
     zone::check::check(&spec, origin, 0, &Roots::default(), &mut faults);
     let faults = faults.into_sorted().into_iter();
     faults.filter(Diagnostic::is_error).collect()
-}
-
-fn read(path: &Path) -> std::io::Result<Arc<Source>> {
-    let octets = fs::read(path)?;
-    Ok(Source::new(path, text(octets)))
 }
 
 /// The octets of a master file as text. Octets that are no UTF-8 are written as the escapes that stand for them.
@@ -150,10 +151,8 @@ fn include(folder: &Path, name: &str) -> Result<Arc<Source>, String> {
             folder.display()
         ));
     }
-    if !real.is_file() {
-        return Err(format!("{} is not a file", path.display()));
-    }
-    read(&path).map_err(fault)
+    let octets = octets(&real).map_err(fault)?;
+    Ok(Source::new(path, text(octets)))
 }
 
 #[cfg(test)]

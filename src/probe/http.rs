@@ -1,5 +1,10 @@
 //! One HTTP/1.1 request over an open connection: the status and the body must be as expected. No redirect is followed, no connection kept.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
+
 use std::error::Error;
 use std::io;
 use std::net::IpAddr;

@@ -32,6 +32,7 @@ pub struct Seat {
 pub struct Counters {
     received: AtomicU64,
     dropped: [AtomicU64; DROPS.len()],
+    slipped: AtomicU64,
     unsent: AtomicU64,
     rcodes: [AtomicU64; RCODES],
 }
@@ -45,10 +46,17 @@ pub enum DropReason {
     PortZero,
     /// Answering it panicked.
     Panic,
+    /// The network that it came from has had its share.
+    RateLimit,
 }
 
 /// Every reason.
-pub const DROPS: [DropReason; 3] = [DropReason::NoQuery, DropReason::PortZero, DropReason::Panic];
+pub const DROPS: [DropReason; 4] = [
+    DropReason::NoQuery,
+    DropReason::PortZero,
+    DropReason::Panic,
+    DropReason::RateLimit,
+];
 
 /// What all threads of a transport have done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,6 +65,8 @@ pub struct Totals {
     pub received: u64,
     /// Those that got no answer, in the order of [`DROPS`].
     pub dropped: [u64; DROPS.len()],
+    /// Answers that are TC and nothing else, since more would have been over a limit. They are among those with NOERROR too.
+    pub slipped: u64,
     /// Answers that the kernel did not take.
     pub unsent: u64,
     /// Answers, by response code.
@@ -104,6 +114,7 @@ impl Threads {
             Transport::Tcp => streams,
         } {
             add(&mut totals.received, &counters.received);
+            add(&mut totals.slipped, &counters.slipped);
             add(&mut totals.unsent, &counters.unsent);
             let dropped = totals.dropped.iter_mut().zip(&counters.dropped);
             let rcodes = totals.rcodes.iter_mut().zip(&counters.rcodes);
@@ -143,6 +154,11 @@ impl Counters {
         increase(&self.dropped[why as usize], count);
     }
 
+    /// So many answers are TC and nothing else, since they are over a limit.
+    pub fn slipped(&self, count: usize) {
+        increase(&self.slipped, count);
+    }
+
     /// So many answers were not taken by the kernel.
     pub fn unsent(&self, count: usize) {
         increase(&self.unsent, count);
@@ -156,6 +172,7 @@ impl DropReason {
             DropReason::NoQuery => "no_query",
             DropReason::PortZero => "port_zero",
             DropReason::Panic => "panic",
+            DropReason::RateLimit => "rate_limit",
         }
     }
 }
@@ -184,11 +201,17 @@ mod tests {
             seat.counters().dropped(DropReason::PortZero, 1);
         }
         seats[2].counters().unsent(3);
+        seats[0].counters().slipped(5);
         let udp = threads.totals(Transport::Udp);
-        assert_eq!((udp.received, udp.dropped, udp.unsent), (8, [2, 2, 0], 3));
+        assert_eq!((udp.received, udp.dropped, udp.unsent), (8, [2, 2, 0, 0], 3));
         assert_eq!(
-            (udp.rcodes[3], udp.rcodes[16], udp.rcodes.iter().sum::<u64>()),
-            (2, 2, 4)
+            (
+                udp.rcodes[3],
+                udp.rcodes[16],
+                udp.rcodes.iter().sum::<u64>(),
+                udp.slipped
+            ),
+            (2, 2, 4, 5)
         );
         assert_eq!(threads.totals(Transport::Tcp).received, 4);
     }

@@ -34,11 +34,11 @@ use super::counters::{DropReason, Seat, Threads};
 use super::limit::Limits;
 use super::listen::Bound;
 use super::stream::seeded;
-use crate::answer::{self, Outcome, ResponseBuffer, Transport, answer_telling};
+use crate::answer::{self, Limited, Outcome, ResponseBuffer, Transport};
 use crate::image::Serving;
 use crate::image::tally::Counting;
 use crate::policy::trace::Silent;
-use crate::wire::code::{self, Rcode};
+use crate::wire::code;
 use crate::wire::edns::{UDP_SIZE, UDP_SIZE_PLAIN};
 use crate::wire::name::NAME_MAX;
 
@@ -115,12 +115,11 @@ impl Portable {
             desk.answer(request, transport, (self.0.clock)(), &serving)
         }));
         let panicked = answered.is_err();
-        let rebuilt = answered.unwrap_or(None);
-        let outcome = rebuilt
-            .as_ref()
-            .map_or(Outcome::Dropped, |rebuilt| Outcome::Answered(rebuilt.rcode()));
+        let (outcome, limited, rebuilt) = answered.unwrap_or((Outcome::Dropped, Limited::default(), None));
         let counters = desk.seats[transport as usize].counters();
-        counters.add(&[outcome], usize::from(panicked));
+        counters.add(&[outcome], usize::from(panicked) + limited.dropped);
+        counters.dropped(DropReason::RateLimit, limited.dropped);
+        counters.slipped(limited.slipped);
         if panicked {
             counters.dropped(DropReason::Panic, 1);
             let query = request.as_slice();
@@ -141,7 +140,13 @@ fn transport(request: &Request) -> Transport {
 }
 
 impl Desk {
-    fn answer(&mut self, request: &Request, transport: Transport, now: u32, serving: &Serving) -> Option<Rebuilt> {
+    fn answer(
+        &mut self,
+        request: &Request,
+        transport: Transport,
+        now: u32,
+        serving: &Serving,
+    ) -> (Outcome, Limited, Option<Rebuilt>) {
         let asked = answer::Request {
             bytes: request.as_slice(),
             // Somebody else's sockets may take IPv4 as a part of IPv6.
@@ -150,29 +155,32 @@ impl Desk {
             random: self.random.u64(..),
             now,
         };
+        let parsed = answer::parse(asked.bytes, &serving.image.names.key);
+        let mut located = answer::locate(&parsed, &asked, serving);
+        let mut limited = Limited::default();
+        if let Some(limiter) = &serving.image.limiter {
+            answer::limit(limiter, &parsed, &mut located, &asked, serving, &mut limited);
+        }
         let room = room(request, transport);
-        let mut limit = room;
-        for attempt in 0..ATTEMPTS {
-            self.response.limit(limit);
-            // A decision counts once, however often its answer is written.
-            let outcome = if attempt == 0 {
-                let mut counting = Counting::new(&serving.image, self.seats[transport as usize].number);
-                answer_telling(&asked, serving, &mut self.response, &mut counting)
-            } else {
-                answer_telling(&asked, serving, &mut self.response, &mut Silent)
-            };
-            if outcome == Outcome::Dropped {
-                return None;
-            }
+        self.response.limit(room);
+        let mut counting = Counting::new(&serving.image, self.seats[transport as usize].number);
+        let outcome = answer::write(&parsed, &located, &asked, serving, &mut self.response, &mut counting);
+        if outcome == Outcome::Dropped {
+            return (outcome, limited, None);
+        }
+        for _ in 0..ATTEMPTS {
             let rebuilt = self.rebuilt();
             let length = rebuilt.length();
             if length <= room {
-                return Some(rebuilt);
+                return (outcome, limited, Some(rebuilt));
             }
             // Less than what was written, not than what was allowed: records are left out whole.
-            limit = self.response.as_slice().len().saturating_sub(length - room);
+            let less = self.response.as_slice().len().saturating_sub(length - room);
+            self.response.limit(less);
+            // A decision counts once, however often its answer is written.
+            answer::write(&parsed, &located, &asked, serving, &mut self.response, &mut Silent);
         }
-        Some(self.rebuilt().cut())
+        (outcome, limited, Some(self.rebuilt().cut()))
     }
 
     /// The response written last. That it cannot be read would be a bug of ours, and is caught as one.
@@ -238,10 +246,6 @@ impl Rebuilt {
         self.authorities.clear();
         self.additionals.clear();
         self
-    }
-
-    fn rcode(&self) -> Rcode {
-        Rcode(self.metadata.response_code.into())
     }
 
     fn response(&self) -> Response<'_> {

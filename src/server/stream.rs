@@ -1,5 +1,10 @@
 //! DNS over streams (RFC 7766): who is let in, and how long connections live. What is said on one is in `conversation`.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
+
 mod conversation;
 
 use std::cell::RefCell;

@@ -18,8 +18,9 @@ use tracing::{error, warn};
 use super::Shared;
 use super::counters::{DropReason, Seat, Threads};
 use super::syscall::{BATCH, Batch};
-use crate::answer::{self, Located, Outcome, Refusal, Request, ResponseBuffer, Transport};
+use crate::answer::{self, Limited, Located, Outcome, Refusal, Request, ResponseBuffer, Transport};
 use crate::image::Serving;
+use crate::image::limiter::Limiter;
 use crate::image::tally::Counting;
 use crate::wire::edns::UDP_SIZE;
 use crate::wire::query::{Kind, Parsed};
@@ -80,6 +81,7 @@ struct Stages {
     located: [Located; BATCH],
     clients: [Option<IpAddr>; BATCH],
     outcomes: [Outcome; BATCH],
+    limited: Limited,
     responses: Vec<ResponseBuffer>,
 }
 
@@ -90,6 +92,7 @@ impl Worker {
             located: [Located::Refused(Refusal::Drop); BATCH],
             clients: [None; BATCH],
             outcomes: [Outcome::Dropped; BATCH],
+            limited: Limited::default(),
             responses: (0..BATCH)
                 .map(|_| ResponseBuffer::with_capacity(usize::from(UDP_SIZE)))
                 .collect(),
@@ -133,6 +136,7 @@ impl Worker {
     /// Answers a batch. If that panics (a bug of ours) it is gone through again one by one: only the query at fault is lost.
     fn serve(&mut self, socket: &UdpSocket, serving: &Serving, count: usize) {
         let edge = (self.random.u64(..), super::unix_seconds());
+        self.stages.limited = Limited::default();
         let counting = Counting::new(&serving.image, self.seat.number);
         let whole = catch_unwind(AssertUnwindSafe(|| {
             self.stages.answer(&self.batch, serving, edge, count, counting)
@@ -143,8 +147,13 @@ impl Worker {
         };
         // Before they are sent: whoever has an answer finds it counted.
         let counters = self.seat.counters();
-        counters.add(&self.stages.outcomes[..count], dropped.1);
+        let limited = self.stages.limited;
+        counters.add(&self.stages.outcomes[..count], dropped.1 + limited.dropped);
         counters.dropped(dropped.0, dropped.1);
+        if limited != Limited::default() {
+            counters.dropped(DropReason::RateLimit, limited.dropped);
+            counters.slipped(limited.slipped);
+        }
         let responses = self.stages.outcomes[..count]
             .iter()
             .zip(&self.stages.responses)
@@ -161,6 +170,8 @@ impl Worker {
     #[cold]
     fn one_by_one(&mut self, serving: &Serving, edge: Edge, count: usize) -> usize {
         let mut panicked = 0;
+        // Nothing is held against a limit here.
+        self.stages.limited = Limited::default();
         for index in 0..count {
             let request = request(&self.batch, index, edge);
             let response = &mut self.stages.responses[index];
@@ -186,6 +197,27 @@ fn request(batch: &Batch, index: usize, (random, now): Edge) -> Request<'_> {
         random: random ^ (index as u64).wrapping_mul(0xd6e8_feb8_6659_fd93),
         now,
     }
+}
+
+/// What of a batch is over its limit gets a refusal in its place.
+#[inline(never)]
+fn limit(
+    limiter: &Limiter,
+    batch: &Batch,
+    edge: Edge,
+    serving: &Serving,
+    parsed: &[Parsed],
+    located: &mut [Located],
+) -> Limited {
+    let mut limited = Limited::default();
+    for (index, (parsed, located)) in parsed.iter().zip(located).enumerate() {
+        // From port 0 it is counted as that.
+        if batch.datagram(index).port != 0 {
+            let request = request(batch, index, edge);
+            answer::limit(limiter, parsed, located, &request, serving, &mut limited);
+        }
+    }
+    limited
 }
 
 impl Stages {
@@ -222,6 +254,9 @@ impl Stages {
             if let Some(client) = client {
                 image.prefetch_client(*client);
             }
+        }
+        if let Some(limiter) = &image.limiter {
+            self.limited = limit(limiter, batch, edge, serving, parsed, located);
         }
         for client in clients.iter().flatten() {
             image.prefetch_client_node(*client);

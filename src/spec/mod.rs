@@ -3,11 +3,17 @@
 //! A faulty item stays known: it keeps its name and whatever of it could be read, and is marked poisoned, so that one mistake
 //! gives one fault and not a second wherever the item is named.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
+
 pub mod file;
 pub mod places;
 pub mod policies;
 pub mod pools;
 pub mod probes;
+pub mod rate_limit;
 pub mod reader;
 pub mod records;
 pub mod rules;

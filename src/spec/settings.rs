@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tracing::Level;
 
+use super::rate_limit::{self, RateLimit};
 use super::reader::{Entry, Table};
 use super::steering::{self, SteeringSpec};
 use super::value::{Units, Value};
@@ -43,6 +44,8 @@ pub struct SettingsSpec {
     pub cookies: Option<Cookies>,
     /// `[server] cookie_secret_file`.
     pub cookie_secret_file: Option<At<String>>,
+    /// `[server] rate_limit`.
+    pub rate_limit: Option<RateLimit>,
     /// `[geo] city`.
     pub city: Option<Vec<At<String>>>,
     /// `[geo] asn`.
@@ -138,6 +141,7 @@ const SERVER_KEYS: &[&str] = &[
     "version",
     "cookies",
     "cookie_secret_file",
+    "rate_limit",
 ];
 
 const COOKIES: &[(&str, Cookies)] = &[
@@ -161,6 +165,7 @@ fn server(entry: &Entry<'_>, spec: &mut SettingsSpec, faults: &mut Faults) {
         "version" => spec.version = short(value, faults),
         "cookies" => spec.cookies = value.word(COOKIES, faults),
         "cookie_secret_file" => spec.cookie_secret_file = path(value, faults),
+        "rate_limit" => spec.rate_limit = rate_limit::read(value, faults),
         _ => {
             // It may be `zones`, misspelled.
             spec.hides_zones = true;

@@ -1,8 +1,12 @@
 //! DNS cookies (RFC 7873): by showing one, a client proves that it receives what is sent to its address. Server cookies are made as RFC 9018
 //! has them, from a secret, the client's cookie and address, and the time, so that every server with the same secret knows them.
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::cast_possible_truncation))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
 
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 
 use siphasher::sip::SipHasher24;
 
@@ -47,7 +51,8 @@ pub enum Cookies {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     at: u16,
-    length: u8,
+    /// So that a query that shows none is not longer for it.
+    length: NonZeroU8,
 }
 
 impl Place {
@@ -56,7 +61,7 @@ impl Place {
         match length {
             CLIENT_LENGTH | 16..=40 => Some(Self {
                 at: at.try_into().ok()?,
-                length: length.try_into().ok()?,
+                length: NonZeroU8::new(length.try_into().ok()?)?,
             }),
             _ => None,
         }
@@ -65,7 +70,7 @@ impl Place {
     /// The cookie, from the message that it stands in.
     pub fn read(self, bytes: &[u8]) -> Option<Cookie<'_>> {
         let at = usize::from(self.at);
-        let data = bytes.get(at..at + usize::from(self.length))?;
+        let data = bytes.get(at..at + usize::from(self.length.get()))?;
         let (client, server) = data.split_first_chunk::<CLIENT_LENGTH>()?;
         Some(Cookie {
             client: *client,

@@ -1,5 +1,8 @@
 //! EDNS (RFC 6891): the OPT record of a query and of a response, with the options that mean something to us.
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::cast_possible_truncation))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,5 +1,8 @@
 //! Responses read back, for people: what `explain` shows is what was written, not what was meant.
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::cast_possible_truncation))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
 
 use super::code::{Rcode, RecordType};
 use super::name::{LABEL_MAX, NAME_MAX, Name};

@@ -1,5 +1,10 @@
 //! Domain names in wire form (RFC 1035 3.1), compared without regard to the case of ASCII letters (RFC 4343).
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};

@@ -1,7 +1,10 @@
 //! Queries: everything that is read from the octets of one, in one forward pass and one backward multiply a label.
 //!
 //! The result borrows nothing, so that a whole batch can be parsed before any of it is looked up.
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::cast_possible_truncation))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
 
 use super::code::RecordType;
 use super::edns::{self, Edns};
@@ -246,13 +249,14 @@ pub fn parse(bytes: &[u8], key: &NameKey) -> Parsed {
             malformed(parsed)
         };
     }
-    records(bytes, [an1, an0, ns1, ns0, ar1, ar0], parsed)
+    records(bytes, [an1, an0, ns1, ns0, ar1, ar0], &mut parsed);
+    parsed
 }
 
 /// A message without a question: well formed only if it asks for a cookie.
 #[cold]
-fn without_question(bytes: &[u8], counts: [u8; 6], parsed: Parsed) -> Parsed {
-    let mut parsed = records(bytes, counts, parsed);
+fn without_question(bytes: &[u8], counts: [u8; 6], mut parsed: Parsed) -> Parsed {
+    records(bytes, counts, &mut parsed);
     let has_cookie = |edns: Edns| edns.cookie.is_some() || edns.bad_cookie;
     if parsed.kind != Kind::Query {
         return parsed;
@@ -264,12 +268,17 @@ fn without_question(bytes: &[u8], counts: [u8; 6], parsed: Parsed) -> Parsed {
     parsed
 }
 
-/// A message that cannot be read; under an opcode that is not implemented, that comes first, since it may be well formed there.
+/// A message that cannot be read.
 fn malformed(mut parsed: Parsed) -> Parsed {
+    spoil(&mut parsed);
+    parsed
+}
+
+/// It cannot be read; under an opcode that is not implemented, that comes first, since it may be well formed there.
+fn spoil(parsed: &mut Parsed) {
     if parsed.kind != Kind::NotImplemented {
         parsed.kind = Kind::FormatError;
     }
-    parsed
 }
 
 /// Reads the question; false if it is not one.
@@ -315,14 +324,14 @@ fn question(bytes: &[u8], key: &NameKey, parsed: &mut Parsed) -> bool {
 }
 
 /// Walks the records after the question: only an OPT in the additional section means anything to us.
-fn records(bytes: &[u8], counts: [u8; 6], mut parsed: Parsed) -> Parsed {
+fn records(bytes: &[u8], counts: [u8; 6], parsed: &mut Parsed) {
     let [an1, an0, ns1, ns0, ar1, ar0] = counts;
     let before = u32::from(u16::from_be_bytes([an1, an0])) + u32::from(u16::from_be_bytes([ns1, ns0]));
     let additional = u16::from_be_bytes([ar1, ar0]);
     let mut at = parsed.question_end();
     for index in 0..before + u32::from(additional) {
         let Some(record) = record(bytes, at) else {
-            return malformed(parsed);
+            return spoil(parsed);
         };
         at = record.end;
         if record.rtype != RecordType::OPT {
@@ -331,22 +340,24 @@ fn records(bytes: &[u8], counts: [u8; 6], mut parsed: Parsed) -> Parsed {
         // RFC 6891 6.1.1: in the additional section, once, owned by the root.
         if index < before || parsed.edns.is_some() || !record.root_owned {
             parsed.edns = None;
-            return malformed(parsed);
+            return spoil(parsed);
         }
-        match edns::read(record.class, record.ttl, record.rdata, record.rdata_at) {
+        match edns::read(record.class, record.ttl, record.rdata, record.end - record.rdata.len()) {
             Ok(edns) => {
-                parsed.edns = Some(edns);
                 if edns.version > 0 && parsed.kind == Kind::Query {
                     parsed.kind = Kind::BadVersion;
                 }
+                parsed.edns = Some(edns);
             }
             Err(edns) => {
                 parsed.edns = Some(edns);
-                return malformed(parsed);
+                return spoil(parsed);
             }
         }
     }
-    if at == bytes.len() { parsed } else { malformed(parsed) }
+    if at != bytes.len() {
+        spoil(parsed);
+    }
 }
 
 struct Record<'a> {
@@ -355,7 +366,6 @@ struct Record<'a> {
     class: u16,
     ttl: u32,
     rdata: &'a [u8],
-    rdata_at: usize,
     end: usize,
 }
 
@@ -387,7 +397,6 @@ fn record(bytes: &[u8], start: usize) -> Option<Record<'_>> {
         class: u16::from_be_bytes([c1, c0]),
         ttl: u32::from_be_bytes([l3, l2, l1, l0]),
         rdata: bytes.get(rdata_at..end)?,
-        rdata_at,
         end,
     })
 }

@@ -146,6 +146,11 @@ fn kinds() -> Vec<(&'static str, Vec<u8>, Told)> {
             (0, 1, 0, false),
         ),
         ("NSID", edns("www.example.com.", &[0, 3, 0, 0]), (0, 1, 0, false)),
+        (
+            "a cookie",
+            edns("www.example.com.", &[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8]),
+            (0, 1, 0, false),
+        ),
         ("version.bind", version, (0, 1, 0, false)),
     ]
 }

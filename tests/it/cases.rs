@@ -377,6 +377,7 @@ impl Case {
             version: settings.version.clone(),
             cookies: settings.cookies,
             secrets: loaded.cookie_secrets,
+            rate_limit: settings.rate_limit.clone(),
             keepalive: 100,
             threads: 0,
         };

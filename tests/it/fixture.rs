@@ -20,6 +20,7 @@ use windrose::policy::model::{
 };
 use windrose::policy::tree::Forest;
 use windrose::wire::code::RecordType;
+use windrose::wire::cookie::Cookies;
 use windrose::wire::name::Name;
 use windrose::wire::rdata;
 use windrose::zone::model::{Owner, RRset, Soa, Steer, Zone};
@@ -242,6 +243,7 @@ pub(crate) fn serving() -> Serving {
         client_subnet: true,
         nsid: b"node-1".to_vec(),
         version: "windrose".to_owned(),
+        cookies: Cookies::On,
         threads: 1,
         ..Options::default()
     };

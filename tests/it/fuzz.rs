@@ -64,6 +64,11 @@ fn fuzz_query() {
 }
 
 #[test]
+fn fuzz_cookies() {
+    run("cookies", CHANGED, closures::cookies);
+}
+
+#[test]
 fn fuzz_name() {
     run("name", CHANGED, closures::name);
 }

@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("health", &["diagnostic", "wire", "spec"]),
     ("zone", &["diagnostic", "wire", "spec"]),
     ("policy", &["diagnostic", "wire", "geo", "spec", "health", "zone"]),
-    ("image", &["wire", "health", "zone", "policy"]),
+    ("image", &["wire", "spec", "health", "zone", "policy"]),
     ("answer", &["wire", "geo", "health", "zone", "policy", "image"]),
     ("config", &["diagnostic", "wire", "spec"]),
     ("probe", &["health"]),

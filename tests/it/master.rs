@@ -1,17 +1,25 @@
 //! Master files: written again by `export`, and as TOML by `import`, a zone stays what it was; another reader reads the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use windrose::answer::{Request, ResponseBuffer, Transport, answer};
 use windrose::diagnostic::{Diagnostic, Source};
+use windrose::health::Verdicts;
+use windrose::image::{Image, Options, Serving};
+use windrose::policy::model::Steering;
+use windrose::policy::tree::Forest;
 use windrose::spec::Faults;
 use windrose::wire::code::RecordType;
 use windrose::wire::name::Name;
 use windrose::zone::model::{RRset, Zone};
 use windrose::zone::roots::Roots;
 use windrose::zone::{check, export, master, toml};
+
+use crate::fixture::request;
 
 /// Types and data, of every form that text can have.
 const RECORDS: &[&str] = &[
@@ -76,6 +84,49 @@ fn sets(zone: &Zone) -> BTreeMap<(Vec<u8>, RecordType), RRset> {
     sets.collect()
 }
 
+/// What a zone that is served by itself answers to every type at names that it has, at those above and below them and beside.
+fn answers(zone: &Zone, names: &BTreeSet<Name>) -> Vec<(Name, RecordType, Vec<u8>)> {
+    let forest = Forest::without_databases(Steering::default());
+    let image = Image::compile(std::slice::from_ref(zone), &[], forest, Options::default(), [3, 5]);
+    let serving = Serving::new(Arc::new(image), &Verdicts::unknown(0));
+    let types = RECORDS.iter().map(|record| record.split(' ').next().unwrap());
+    let mut types: BTreeSet<RecordType> = types.map(|rtype| RecordType::parse(rtype).unwrap()).collect();
+    types.extend([RecordType::SOA, RecordType::ANY, RecordType(65_281)]);
+    let mut response = ResponseBuffer::with_capacity(65_535);
+    let mut all = Vec::new();
+    for name in names {
+        for &rtype in &types {
+            let question = [name.wire(), &rtype.0.to_be_bytes(), &[0, 1]].concat();
+            let query = [&[0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], &question].concat();
+            let request = Request {
+                transport: Transport::Tcp,
+                ..request(&query, 0)
+            };
+            answer(&request, &serving, &mut response);
+            all.push((name.clone(), rtype, response.as_slice().to_vec()));
+        }
+    }
+    all
+}
+
+/// The names of a zone, those above and below them, and some that it does not have.
+fn names(zone: &Zone) -> BTreeSet<Name> {
+    let mut names = BTreeSet::new();
+    for owner in zone.owners.keys() {
+        let mut at = Some(owner.clone());
+        while let Some(name) = at {
+            names.extend(
+                [name.child(b"x"), name.child(b"*"), name.child(b"A")]
+                    .into_iter()
+                    .flatten(),
+            );
+            at = name.parent();
+            names.insert(name);
+        }
+    }
+    names
+}
+
 fn files() -> impl Strategy<Value = String> {
     let line = (0..OWNERS.len(), 0..TTLS.len(), 0..RECORDS.len());
     vec(line, 0..12).prop_map(|lines| {
@@ -97,6 +148,8 @@ fn a_zone_exported_is_the_same_zone() {
         let (again, faults) = read(&exported);
         let again = again.ok_or_else(|| TestCaseError::fail(format!("{exported}\n{faults:?}")))?;
         prop_assert_eq!(sets(&zone), sets(&again), "{}", exported);
+        let names = names(&zone);
+        prop_assert!(answers(&zone, &names) == answers(&again, &names), "{}", exported);
         prop_assert_eq!(zone.soa, again.soa);
     });
     assert!(served.into_inner() > 40, "hardly any zone was read");
@@ -122,6 +175,9 @@ fn a_zone_imported_is_the_same_zone() {
         let mut expected = sets(&zone);
         expected.retain(|set, _| !left_out.contains(set));
         prop_assert_eq!(expected, sets(&again), "{}", written.text);
+        // What is left out is what is never answered.
+        let names = names(&zone);
+        prop_assert!(answers(&zone, &names) == answers(&again, &names), "{}", written.text);
         prop_assert_eq!(zone.soa, again.soa);
     });
     assert!(served.into_inner() > 10, "hardly any zone was taken");

@@ -174,7 +174,10 @@ proptest! {
 fn places_are_in_range(loaded: &Loaded) -> Result<(), TestCaseError> {
     for fault in &loaded.faults {
         let shown = fault.to_string();
-        prop_assert!(!fault.message.is_empty() && shown.contains(&fault.message));
+        // A terminal gets no control characters: they are shown as signs.
+        prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));
+        let is_plain = !fault.message.contains(char::is_control);
+        prop_assert!(!fault.message.is_empty() && (!is_plain || shown.contains(&fault.message)));
         if let Place::Span(source, span) = &fault.place {
             prop_assert!(
                 source.text.get(span.clone()).is_some(),

@@ -22,7 +22,7 @@ use crate::questions::Question;
 use crate::worlds::World;
 
 /// The most octets of sections that are kept for an answer (`image::tail`).
-const SECTIONS_MAX: usize = 65_535 - 12 - 259 - 512;
+const SECTIONS_MAX: usize = 65_535 - 12 - 5;
 
 /// What a response may say.
 #[derive(Debug, Clone, Default)]

@@ -2,7 +2,7 @@
 
 use std::net::{Shutdown, UdpSocket};
 
-use crate::daemon::{DEADLINE, Daemon, Stream, framed, query, wait_until};
+use crate::daemon::{DEADLINE, Daemon, Response, Stream, framed, query, wait_until};
 
 const ZONE: (&str, &str) = (
     "zones/example.org.toml",
@@ -38,6 +38,37 @@ fn a_query_may_come_octet_by_octet_and_the_last_one_before_the_end() {
     stream.0.shutdown(Shutdown::Write).unwrap();
     assert_eq!(stream.receive().unwrap().id(), 2);
     assert_eq!(stream.receive(), None);
+}
+
+/// RFC 1035 4.2.2 has no greater length. What does not fit it, since an option is asked for, is cut as over UDP (RFC 2181 9).
+#[test]
+fn a_response_may_have_65535_octets() {
+    const OPT: [u8; 11] = [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0];
+    const ROOM: usize = 65_535 - (12 + 18 + 4) - OPT.len(); // after the header and the question, before the OPT record
+    const RECORD: usize = 2 + 10 + 1; // of a TXT record, before its text
+    let (whole, rest) = (ROOM / (RECORD + 255), ROOM % (RECORD + 255));
+    let mut texts: Vec<_> = (0..whole).map(|number| format!("\"{number:0>255}\"")).collect();
+    texts.push(format!("\"{}\"", "x".repeat(rest - RECORD)));
+    let zone = format!(
+        "[records]\n\"@\".NS = \"ns.example.net.\"\nlong.TXT = [{}]\n",
+        texts.join(", ")
+    );
+    let daemon = Daemon::start(&[("zones/example.org.toml", &zone)]);
+    let mut stream = daemon.connect();
+    let mut ask = |opt: &[u8]| {
+        let mut query = query(1, "long.example.org");
+        let length = query.len();
+        query[length - 3] = 16;
+        query[11] = u8::from(!opt.is_empty());
+        query.extend_from_slice(opt);
+        stream.send(&[&(query.len() as u16).to_be_bytes()[..], &query].concat());
+        let Response(response) = stream.receive().unwrap();
+        (response.len(), response[2] & 2 != 0)
+    };
+    assert_eq!(ask(&[]), (65_535 - OPT.len(), false));
+    assert_eq!(ask(&OPT), (65_535, false));
+    let with_subnet = [&OPT[..10], &[8, 0, 8, 0, 4, 0, 1, 0, 0]].concat();
+    assert_eq!(ask(&with_subnet), (12 + 18 + 4 + with_subnet.len(), true));
 }
 
 #[test]

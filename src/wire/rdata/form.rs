@@ -71,6 +71,12 @@ pub(super) enum Field {
     Hip,
     /// Service parameters, to the end (RFC 9460).
     SvcParams,
+    /// All of WKS (RFC 1035 3.4.2).
+    Wks,
+    /// All of A6 (RFC 2874).
+    A6,
+    /// All of NXT (RFC 2535 5).
+    Nxt,
 }
 
 /// Words that may be written for numbers.
@@ -261,5 +267,8 @@ forms! {
     PX "PREFERENCE MAP822 MAPX400" "50 ab.net2.it. o-ab.prmd-net2.admdb.c-it." [U16, Name, Name]
     GPOS "LONGITUDE LATITUDE ALTITUDE" "-32.6882 116.8652 10.0" [Text, Text, Text]
     NSAP_PTR "NAME" "host.example.com." [Name]
+    WKS "ADDRESS PROTOCOL SERVICE..." "192.0.2.1 TCP SMTP 80" [Wks]
+    A6 "PREFIX [ADDRESS] [NAME]" "64 ::1234:5678:1212:5675 subnet-1" [A6]
+    NXT "NEXT TYPE..." "big A MX SIG NXT" [Nxt]
     NSAP "0xHEX" "0x47.0005.80.005a00.0000.0001.e133.ffffff000161.00" [Nsap]
 }

@@ -8,7 +8,7 @@ use data_encoding::{BASE32HEX_NOPAD, BASE64, HEXLOWER_PERMISSIVE};
 use super::form::{Field, Form, Mnemonics, form};
 use super::token::{Token, tokens};
 use super::value::{self, address, join, number, record_type, time};
-use super::{RDATA_MAX, RdataError, TEXT_MAX, gateway, loc, svcb, write};
+use super::{RDATA_MAX, RdataError, TEXT_MAX, gateway, loc, old, svcb, write};
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
 
@@ -42,6 +42,10 @@ pub(super) fn read_tokens(
     style: Style,
 ) -> Result<Box<[u8]>, RdataError> {
     let form = form(rtype);
+    // A list of addresses may be one of none (RFC 3123 4).
+    if tokens.is_empty() && rtype == RecordType::APL {
+        return Ok(Box::default());
+    }
     let first = tokens
         .first()
         .ok_or_else(|| RdataError::new(end, "the data is empty"))?;
@@ -182,7 +186,7 @@ impl<'t> Reader<'t> {
             Field::Tag => {
                 let token = self.take(label)?;
                 if !write::is_tag(token.raw.as_bytes()) {
-                    return Err(token.fault(format!("{} is not a tag: 1 to 15 letters and digits", token.shown())));
+                    return Err(token.fault(format!("{} is not a tag: letters and digits", token.shown())));
                 }
                 self.push_counted(&token, token.raw.as_bytes())
             }
@@ -242,6 +246,9 @@ impl<'t> Reader<'t> {
             Field::AmtRelay => gateway::read_amtrelay(self),
             Field::Hip => gateway::read_hip(self),
             Field::SvcParams => svcb::read(self),
+            Field::Wks => old::read_wks(self),
+            Field::A6 => old::read_a6(self),
+            Field::Nxt => old::read_nxt(self),
         }
     }
 
@@ -317,7 +324,7 @@ impl<'t> Reader<'t> {
     /// A name, taking the origin if it is relative.
     pub(super) fn name(&mut self, label: &str) -> Result<(), RdataError> {
         let token = self.take(label)?;
-        if let Some(offset) = token.raw.find('"') {
+        if let Some(offset) = token.bare_quote() {
             return Err(RdataError::new(token.offset + offset, "a quote stands inside a name"));
         }
         // Where a host is meant, an address would otherwise pass as a relative name, and never resolve.

@@ -112,6 +112,19 @@ impl<'t> Token<'t> {
         RdataError::new(self.offset, message)
     }
 
+    /// Where a quote stands in it without a `\\` before it.
+    pub(super) fn bare_quote(&self) -> Option<usize> {
+        let mut octets = self.raw.bytes().enumerate();
+        while let Some((at, octet)) = octets.next() {
+            match octet {
+                b'\\' => drop(octets.next()),
+                b'"' => return Some(at),
+                _ => {}
+            }
+        }
+        None
+    }
+
     /// The token as a message quotes it: not without end.
     pub fn shown(&self) -> String {
         let line = self.raw.lines().next().unwrap_or_default();

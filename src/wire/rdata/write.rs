@@ -6,7 +6,7 @@ use data_encoding::{BASE32HEX_NOPAD, BASE64, HEXLOWER, HEXUPPER};
 
 use super::form::{Field, Form};
 use super::token::quote;
-use super::{Piece, gateway, loc, svcb};
+use super::{Piece, gateway, loc, old, svcb};
 use crate::wire::code::RecordType;
 use crate::wire::name::{Name, wire_length};
 
@@ -145,6 +145,9 @@ fn write_field(field: Field, wire: &mut Wire<'_>, words: &mut Vec<String>) -> Op
         Field::AmtRelay => return gateway::write_amtrelay(wire, words),
         Field::Hip => return gateway::write_hip(wire, words),
         Field::SvcParams => return svcb::write(wire, words),
+        Field::Wks => return old::write_wks(wire, words),
+        Field::A6 => return old::write_a6(wire, words),
+        Field::Nxt => return old::write_nxt(wire, words),
     };
     words.push(word);
     Some(())
@@ -158,9 +161,9 @@ fn hex_groups(octets: &[u8], size: usize, between: &str) -> String {
         .join(between)
 }
 
-/// 1 to 15 letters and digits (RFC 8659 4.1).
+/// Letters and digits, at least one (RFC 8659 4.1, which has no limit but that of the octet for their number).
 pub(super) fn is_tag(tag: &[u8]) -> bool {
-    (1..=15).contains(&tag.len()) && tag.iter().all(u8::is_ascii_alphanumeric)
+    !tag.is_empty() && tag.iter().all(u8::is_ascii_alphanumeric)
 }
 
 /// Types as windows of bits (RFC 4034 4.1.2).

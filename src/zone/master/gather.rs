@@ -216,6 +216,11 @@ impl Gatherer<'_, '_> {
             return;
         }
         let has = |rtype| records.iter().find(|record| record.rtype == rtype);
+        if let Some(record) = has(RecordType::DS).filter(|_| apex) {
+            let message = format!("DS of {name}, the top of the zone, is never believed");
+            let hint = "it belongs in the zone above, beside the NS records there (RFC 4035 2.4)";
+            self.told.warning_at(&record.place, message, hint);
+        }
         let cut = has(RecordType::NS).filter(|_| !apex);
         if let Some(record) = cut.or(has(RecordType::DNAME)).filter(|_| name.is_wildcard()) {
             let message = format!(

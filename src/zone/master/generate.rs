@@ -114,6 +114,14 @@ impl<'t> Template<'t> {
         whole.then_some((Part::Number(shown), inner.len() + 2))
     }
 
+    /// Whether a number is shown that has no 32 bits: BIND, whose directive this is, has no such numbers.
+    pub(super) fn overflows(&self, number: i64) -> bool {
+        self.0.iter().any(|part| match part {
+            Part::Number(shown) => i32::try_from(number + shown.offset).is_err(),
+            Part::Text(_) => false,
+        })
+    }
+
     /// The text for a number.
     pub(super) fn with(&self, number: i64) -> String {
         let mut text = String::new();

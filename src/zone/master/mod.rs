@@ -4,6 +4,11 @@
 //! its line: `scan` cuts it into tokens, `read` makes records of them, and `gather` sorts those into owners and
 //! judges them together.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::cast_possible_truncation)
+)]
+
 mod gather;
 mod generate;
 mod read;

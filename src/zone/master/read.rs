@@ -22,6 +22,9 @@ const DEPTH_MAX: u32 = 8;
 /// The most files that a zone includes, each as often as it is included.
 const INCLUDES_MAX: u32 = 1_000;
 
+/// The most characters of generated data that a fault quotes.
+const SHOWN_MAX: usize = 80;
+
 /// What was read of a zone.
 #[derive(Debug)]
 pub(super) struct ReadRecords {
@@ -357,6 +360,10 @@ impl<'a, 'f> Reader<'a, 'f> {
                 let message = format!("more than {} records are generated", generate::RECORDS_MAX);
                 return Err((span(range), message, None));
             }
+            if owner_text.overflows(number) || data_text_of.overflows(number) {
+                let message = format!("{number} with what is added to it is above {}", i32::MAX);
+                return Err((span(range), message, None));
+            }
             let text = owner_text.with(number);
             let token = Token {
                 offset: owner.offset,
@@ -381,8 +388,10 @@ impl<'a, 'f> Reader<'a, 'f> {
                 type_span: head.type_span.clone(),
                 ..head
             };
-            let data = data(&made, text.len(), origin)
-                .map_err(|(_, message, hint)| (data_span.clone(), format!("{text}: {message}"), hint))?;
+            let data = data(&made, text.len(), origin).map_err(|(_, message, hint)| {
+                let made: String = text.chars().take(SHOWN_MAX).collect();
+                (data_span.clone(), format!("{made}: {message}"), hint)
+            })?;
             let place = Place::new(file, &head.type_span);
             let ttl = self.ttl(&made, &data, &place);
             let rtype = head.rtype;
