@@ -92,9 +92,9 @@ fn compare_world(zones: &[Made], peers: &[Peer], rng: &mut Rng, tally: &mut Tall
     let daemon = Daemon::start(&files);
     let running: Vec<_> = peers.iter().map(|peer| (*peer, peer.start(zones))).collect();
     let mut asked: Vec<(usize, Asked)> = Vec::new();
-    for index in 0..zones.len() {
+    for (index, zone) in zones.iter().enumerate() {
         for _ in 0..QUERIES_PER_ZONE {
-            asked.push((index, question(rng, &zones[index], asked.len() as u16)));
+            asked.push((index, question(rng, zone, asked.len() as u16)));
         }
     }
     let queries: Vec<Asked> = asked.iter().map(|(_, query)| query.clone()).collect();
