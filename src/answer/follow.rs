@@ -7,11 +7,11 @@ use super::write::{AA, Decided, Plan, Query, ResponseBuffer, TC, decide, room};
 use crate::image::Serving;
 use crate::image::lookup::{Case, Found};
 use crate::image::names::{NONE, OwnerKind};
-use crate::image::tail::{Entry, REFERRAL, TOO_LONG, Tail};
+use crate::image::tail::{Entry, TOO_LONG, Tail};
 use crate::policy::trace::Ear;
 use crate::wire::code::{Rcode, RecordType, class};
 use crate::wire::name::NAME_MAX;
-use crate::wire::query::{HEADER, Kind, Parsed};
+use crate::wire::query::{HEADER, Kind, LabelStarts, Parsed, equals_lowercase};
 use crate::wire::response::{POINTER_MAX, move_pointers};
 use crate::zone::sections::CHAIN_MAX;
 
@@ -39,10 +39,8 @@ pub(super) fn redirect(
     // Records point to names in the message: here there is none yet but the question.
     response.octets[HEADER..HEADER + question.len()].copy_from_slice(question);
     chain.read(&response.octets, HEADER);
-    chain.pass();
+    chain.pass(&response.octets);
     let whole = match chain.redirection(entry, found, response, plan) {
-        // To who asks for CNAME the one that was made is the answer.
-        Step::On(_) if query.parsed.qtype == RecordType::CNAME => true,
         Step::On(at) => chain.go_on(at, response, plan, ear),
         Step::End => true,
         Step::TooLong => false,
@@ -76,7 +74,7 @@ pub(super) fn host(
     response.octets[..end].copy_from_slice(&query.request.bytes[..end]);
     for _ in 0..plan.counts[0] {
         let fixed = chain.read(&response.octets, owner);
-        chain.pass();
+        chain.pass(&response.octets);
         let [d1, d0] = [response.octets[fixed + 8], response.octets[fixed + 9]];
         owner = fixed + FIXED + usize::from(u16::from_be_bytes([d1, d0]));
     }
@@ -107,14 +105,14 @@ struct Chain<'a> {
     length: usize,
     /// Where it stands in the message.
     at: usize,
-    /// The hashes of the names passed.
-    passed: [u64; PASSED_MAX],
+    /// Its hash.
+    hash: u64,
+    /// The names passed: their hashes, and where they stand in the message.
+    passed: [(u64, u16); PASSED_MAX],
     passed_count: usize,
     /// The owners whose DNAMEs are in the answer.
     redirections: [u32; CHAIN_MAX + 1],
     redirection_count: usize,
-    /// The owner of the DNAME by which the chain came to the name, if it was one.
-    last: u32,
     /// Whether a policy or pool has been asked: an answer has one decision.
     decided: bool,
 }
@@ -128,11 +126,11 @@ impl<'a> Chain<'a> {
             octets: [0; HEADER + NAME_MAX],
             length: 0,
             at: 0,
-            passed: [0; PASSED_MAX],
+            hash: 0,
+            passed: [(0, 0); PASSED_MAX],
             passed_count: 0,
             redirections: [NONE; CHAIN_MAX + 1],
             redirection_count: 0,
-            last: NONE,
             decided: false,
         }
     }
@@ -160,14 +158,17 @@ impl<'a> Chain<'a> {
     }
 
     /// Notes the name; false if it has been passed before.
-    fn pass(&mut self) -> bool {
-        let hash = self.serving.image.names.key.after_header(&self.octets);
-        let new = !self.passed[..self.passed_count].contains(&hash);
-        if new && self.passed_count < PASSED_MAX {
-            self.passed[self.passed_count] = hash;
+    fn pass(&mut self, message: &[u8]) -> bool {
+        self.hash = self.serving.image.names.key.after_header(&self.octets);
+        let mut passed = self.passed[..self.passed_count].iter();
+        if passed.any(|(hash, at)| *hash == self.hash && same_name(message, usize::from(*at), self.at)) {
+            return false;
+        }
+        if self.passed_count < PASSED_MAX {
+            self.passed[self.passed_count] = (self.hash, self.at as u16);
             self.passed_count += 1;
         }
-        new
+        true
     }
 
     fn name(&self) -> &[u8] {
@@ -180,7 +181,7 @@ impl<'a> Chain<'a> {
         for _ in 0..CHAIN_MAX {
             self.read(&response.octets, at);
             // RFC 1034 3.6.2: a circle does no harm.
-            if !self.pass() {
+            if !self.pass(&response.octets) {
                 return true;
             }
             match self.step(response, plan, ear) {
@@ -196,7 +197,7 @@ impl<'a> Chain<'a> {
     fn step(&mut self, response: &mut ResponseBuffer, plan: &mut Plan<'_>, ear: &mut impl Ear) -> Step {
         let image = &*self.serving.image;
         let parsed = Parsed {
-            hash: self.passed[self.passed_count - 1],
+            hash: self.hash,
             name_length: self.length as u8,
             qtype: self.query.parsed.qtype,
             ..Parsed::empty(Kind::Query)
@@ -206,12 +207,9 @@ impl<'a> Chain<'a> {
             Case::NotOurs | Case::Failed => return Step::End,
             Case::NoData => return self.negative(Rcode::NOERROR, &found, response, plan),
             Case::NameError => return self.negative(Rcode::NXDOMAIN, &found, response, plan),
-            // A DNAME that leads below itself does so without end.
-            Case::Redirect(_) if self.last == found.owner => return Step::End,
             Case::Redirect(entry) => return self.redirection(entry, &found, response, plan),
             Case::Entry(entry) => &image.entries[entry as usize],
         };
-        self.last = NONE;
         if let Some(alias) = self.alias(entry, &found) {
             return self.link(alias, &found, response, plan);
         }
@@ -276,7 +274,6 @@ impl<'a> Chain<'a> {
         let image = &*self.serving.image;
         let tail = image.tails.octets(&image.entries[entry as usize].tail);
         let above = usize::from(found.shift);
-        self.last = found.owner;
         // The owner of the DNAME is a pointer to the end of the name, or the root.
         let pointer = ((0xc000 | (self.at + above)) as u16).to_be_bytes();
         let (owner, rest): (&[u8], &[u8]) = match image.names.name(found.owner).len() {
@@ -295,12 +292,14 @@ impl<'a> Chain<'a> {
             plan.rcode = Rcode::YXDOMAIN;
             return Step::End;
         }
-        self.cname(
-            [rest[4], rest[5], rest[6], rest[7]],
-            [&self.name()[..above], target],
-            response,
-            plan,
-        )
+        let ttl = [rest[4], rest[5], rest[6], rest[7]];
+        let step = self.cname(ttl, [&self.name()[..above], target], response, plan);
+        // A DNAME that leads below itself does so without end; and to who asks for CNAME the one that was made is the answer.
+        let endless = is_at_or_below(target, image.names.name(found.owner));
+        match step {
+            Step::On(_) if endless || self.query.parsed.qtype == RecordType::CNAME => Step::End,
+            step => step,
+        }
     }
 
     fn has_redirected(&self, owner: u32) -> bool {
@@ -345,9 +344,13 @@ impl<'a> Chain<'a> {
     /// Ends with what is compiled for the name.
     fn end(&self, entry: &Entry, found: &Found, response: &mut ResponseBuffer, plan: &mut Plan<'_>) -> Step {
         let (mut counts, mut length) = (entry.counts, usize::from(entry.tail.length));
-        if plan.length + length > self.room && entry.flags & REFERRAL == 0 {
-            counts[2] = 0;
-            length = usize::from(entry.authority_end);
+        if plan.length + length > self.room && entry.flags & TOO_LONG == 0 {
+            let made_end = HEADER + self.length - usize::from(found.shift) + 4;
+            let room = self.room - plan.length;
+            (counts[2], length) = self.serving.image.tails.fit(entry, made_end, room);
+            if counts[2] < entry.needed {
+                return Step::TooLong;
+            }
         }
         if entry.flags & TOO_LONG != 0 {
             return Step::TooLong;
@@ -434,5 +437,33 @@ impl<'a> Chain<'a> {
             Decided::Alias(at) => Step::On(at),
             Decided::NoData => self.negative(Rcode::NOERROR, found, response, plan),
         }
+    }
+}
+
+/// Whether a name is at another, which is in lower case, or below it.
+fn is_at_or_below(name: &[u8], above: &[u8]) -> bool {
+    let starts = LabelStarts::of(name);
+    let suffixes = (0..=starts.count()).map(|label| &name[starts.start(label)..]);
+    suffixes.into_iter().any(|suffix| equals_lowercase(suffix, above))
+}
+
+/// Whether two names of a message are one.
+fn same_name(message: &[u8], mut one: usize, mut other: usize) -> bool {
+    let skip = |mut at: usize| {
+        while message[at] >= 0xc0 {
+            at = usize::from(u16::from_be_bytes([message[at] & 0x3f, message[at + 1]]));
+        }
+        at
+    };
+    loop {
+        (one, other) = (skip(one), skip(other));
+        let length = usize::from(message[one]) + 1;
+        if !message[one..one + length].eq_ignore_ascii_case(&message[other..other + length]) {
+            return false;
+        }
+        if length == 1 {
+            return true;
+        }
+        (one, other) = (one + length, other + length);
     }
 }

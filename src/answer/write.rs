@@ -5,7 +5,7 @@ use super::steer::{self, Steered};
 use super::{Located, Outcome, Refusal, Request, Transport};
 use crate::image::lookup::{Case, Found};
 use crate::image::names::NONE;
-use crate::image::tail::{AUTHORITATIVE, Entry, REFERRAL, REPEATS, TOO_LONG};
+use crate::image::tail::{AUTHORITATIVE, Entry, REPEATS, TOO_LONG};
 use crate::image::{Image, Serving};
 use crate::policy::model::MEMBERS_MAX;
 use crate::policy::trace::Ear;
@@ -242,26 +242,28 @@ fn fixed(
         (plan.counts, plan.length) = ([answers, 0, 0], usize::from(length));
     }
     if plan.length > room || entry.flags & TOO_LONG != 0 {
-        cut(entry, room, plan);
+        cut(query, entry, found, room, plan);
     }
     copy(query, entry, found, response, plan.length);
 }
 
-/// RFC 2181 9: TC when what had to be sent was left out; additional data may be left out without a word, glue that a referral needs may not
-/// (RFC 9471). A record set is sent whole or not at all.
+/// RFC 2181 9: TC when what had to be sent was left out; additional data may be left out without a word, glue below the cut that a referral is for
+/// may not (RFC 9471 2.1). A record set is sent whole or not at all.
 #[cold]
-fn cut(entry: &Entry, room: usize, plan: &mut Plan<'_>) {
-    let without_additional = usize::from(entry.authority_end);
+fn cut(query: Query<'_>, entry: &Entry, found: &Found, room: usize, plan: &mut Plan<'_>) {
+    let made_end = query.parsed.question_end() - usize::from(found.shift);
     plan.length = 0;
     plan.counts = [0; 3];
-    if without_additional <= room && entry.flags & TOO_LONG == 0 {
-        plan.length = without_additional;
-        plan.counts = [entry.counts[0], entry.counts[1], 0];
-        if entry.flags & REFERRAL == 0 {
-            return;
-        }
+    if usize::from(entry.authority_end) > room || entry.flags & TOO_LONG != 0 {
+        plan.flags |= TC;
+        return;
     }
-    plan.flags |= TC;
+    let (additionals, length) = query.image.tails.fit(entry, made_end, room);
+    plan.length = length;
+    plan.counts = [entry.counts[0], entry.counts[1], additionals];
+    if additionals < entry.needed {
+        plan.flags |= TC;
+    }
 }
 
 /// RFC 2308 2: the SOA of the zone, and nothing else.
@@ -299,7 +301,7 @@ fn steered(
     plan.length = usize::from(entry.tail.length);
     let room = room(query, response, plan);
     if plan.length > room {
-        return cut(entry, room, plan); // The aliases alone are too long.
+        return cut(query, entry, found, room, plan); // The aliases alone are too long.
     }
     copy(query, entry, found, response, plan.length);
     let owner = match entry.steered_owner {

@@ -5,7 +5,7 @@
 //! where they are.
 
 use crate::wire::code::RecordType;
-use crate::wire::response::Writer;
+use crate::wire::response::{POINTER_MAX, Writer};
 use crate::zone::sections::Sections;
 
 /// A tail, by its place in [`Tails`].
@@ -31,6 +31,8 @@ pub struct Entry {
     pub counts: [u16; 3],
     /// Where the authority section ends.
     pub authority_end: u16,
+    /// The first so many records of the additional section are glue that a referral needs.
+    pub needed: u16,
     /// The pointer to the steered name.
     pub steered_owner: u16,
     /// What steers it, or [`super::names::NONE`].
@@ -41,12 +43,10 @@ pub struct Entry {
 
 /// [`Entry::flags`]: the AA bit.
 pub const AUTHORITATIVE: u8 = 1;
-/// [`Entry::flags`]: the additional section is needed (RFC 9471).
-pub const REFERRAL: u8 = 2;
 /// [`Entry::flags`]: the records fit no message, so none of them is here.
-pub const TOO_LONG: u8 = 4;
+pub const TOO_LONG: u8 = 2;
 /// [`Entry::flags`]: a chain of aliases that comes back to its wildcard ([`super::Image::cut_at_repeat`]).
-pub const REPEATS: u8 = 8;
+pub const REPEATS: u8 = 4;
 
 /// What may stand before the names of the question that a tail is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +96,33 @@ impl Tails {
         self.last
     }
 
+    /// How much of an entry's sections fits into `room`: answers and authorities, and of the additional section as many whole record sets as there
+    /// is room for, in their order. Returns the records of that section, and the octets of all. `made_end` is where the question ended that the
+    /// tail was made for.
+    pub fn fit(&self, entry: &Entry, made_end: usize, room: usize) -> (u16, usize) {
+        let octets = self.octets(&entry.tail);
+        let (mut fits, mut at) = ((0, usize::from(entry.authority_end)), usize::from(entry.authority_end));
+        // Farther than pointers reach the records of a set cannot be told by theirs.
+        if room > POINTER_MAX {
+            return fits;
+        }
+        let mut before = None;
+        for count in 0..entry.counts[2] {
+            let Some(record) = Record::read(octets, at, made_end) else {
+                break;
+            };
+            if before != Some((record.owner, record.rtype)) {
+                fits = (count, at);
+            }
+            if record.end > room {
+                return fits;
+            }
+            before = Some((record.owner, record.rtype));
+            at = record.end;
+        }
+        (entry.counts[2], at)
+    }
+
     /// Copies the first `length` octets of a tail to `target`, for a name that is `shift` octets longer than the one it was made for.
     /// `target` is just as long.
     #[inline]
@@ -133,6 +160,43 @@ impl Tails {
     }
 }
 
+/// A record of a tail, as far as [`Tails::fit`] looks.
+struct Record {
+    /// Where in the message its owner stands for the first time.
+    owner: usize,
+    rtype: [u8; 2],
+    end: usize,
+}
+
+impl Record {
+    fn read(octets: &[u8], start: usize, made_end: usize) -> Option<Self> {
+        let mut owner = made_end + start;
+        let mut at = start;
+        loop {
+            match *octets.get(at)? {
+                0 => {
+                    // The root is never pointed to.
+                    owner = if at == start { 0 } else { owner };
+                    break at += 1;
+                }
+                high @ 0xc0.. => {
+                    if at == start {
+                        owner = usize::from(u16::from_be_bytes([high & 0x3f, *octets.get(at + 1)?]));
+                    }
+                    break at += 2;
+                }
+                length => at += usize::from(length) + 1,
+            }
+        }
+        let [t1, t0, _, _, _, _, _, _, d1, d0] = *octets.get(at..)?.first_chunk::<10>()?;
+        Some(Self {
+            owner,
+            rtype: [t1, t0],
+            end: at + 10 + usize::from(u16::from_be_bytes([d1, d0])),
+        })
+    }
+}
+
 /// The most octets a message has after the question: a stream's 65,535 less header and shortest question. Whether a response fits beside its own
 /// question and OPT record is seen when it is written.
 pub const SECTIONS_MAX: usize = 65_535 - 12 - 5;
@@ -149,8 +213,9 @@ impl Entry {
     ) -> Self {
         let mut counts = [sections.answers, sections.authorities, sections.additionals];
         let mut length = writer.position();
+        let mut needed = sections.needed;
         if length > SECTIONS_MAX {
-            counts[2] = 0;
+            (counts[2], needed) = (0, 0);
             length = sections.authority_end;
         }
         let too_long = length > SECTIONS_MAX;
@@ -161,12 +226,12 @@ impl Entry {
         Self {
             rtype,
             flags: flag(sections.authoritative, AUTHORITATIVE)
-                | flag(sections.referral, REFERRAL)
                 | flag(too_long, TOO_LONG)
                 | flag(!sections.repeats.is_empty(), REPEATS),
             rcode: sections.rcode.0 as u8,
             counts,
             authority_end: sections.authority_end.min(length) as u16,
+            needed,
             steered_owner: sections.steer.map_or(0, |steered| steered.owner),
             steer,
             tail: tails.keep(writer, length, shape),

@@ -36,7 +36,7 @@ pub struct Sections<'a> {
     pub rcode: Rcode,
     /// Whether the data is the zone's own (RFC 1035 4.1.1).
     pub authoritative: bool,
-    /// Whether the additional section is glue that a referral needs.
+    /// Whether it is a referral.
     pub referral: bool,
     /// Records in the answer section.
     pub answers: u16,
@@ -46,6 +46,10 @@ pub struct Sections<'a> {
     pub additionals: u16,
     /// Where the authority section ends, from the end of the question.
     pub authority_end: usize,
+    /// The records of the additional section, its first, that a referral needs (RFC 9471 2.1): glue below the cut.
+    pub needed: u16,
+    /// The record sets of the additional section: how many records, and where each set ends.
+    pub additional_sets: Vec<(u16, usize)>,
     /// The steered owner whose records end the answer section.
     pub steer: Option<Steered<'a>>,
     /// Where a chain from a wildcard comes back to it.
@@ -108,8 +112,6 @@ pub fn compose<'a>(
                 passed.push(found);
                 composer.at_owner((found, owner), name.as_ref(), qtype, reach)
             }
-            // A DNAME that leads below itself does so without end.
-            Lookup::Redirect(found, _) if passed.last() == Some(&found) => None,
             Lookup::Redirect(found, owner) => {
                 let first = !passed.contains(&found);
                 passed.push(found);
@@ -285,9 +287,9 @@ impl<'a> Composer<'a, '_> {
             .collect();
         // What is below the cut comes first: without it the child cannot be reached (RFC 9471).
         let (below, beside): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| target.is_at_or_below(cut));
-        for target in below.iter().chain(&beside) {
-            self.addresses(target);
-        }
+        below.iter().for_each(|target| self.addresses(target));
+        self.sections.needed = self.sections.additionals;
+        beside.iter().for_each(|target| self.addresses(target));
     }
 
     /// RFC 6672 3.2: the DNAME, unless it is there already, and the CNAME that follows from it for `name`. Returns the target of that.
@@ -312,8 +314,9 @@ impl<'a> Composer<'a, '_> {
         self.writer
             .record(Owner::Name(name), RecordType::CNAME, rrset.ttl, made.wire());
         self.sections.answers += 1;
-        // To who asks for CNAME the one that was made is the answer.
-        Some(made).filter(|_| qtype != RecordType::CNAME)
+        // A DNAME that leads below itself does so without end; and to who asks for CNAME the one that was made is the answer.
+        let endless = Name::from_wire(target).is_some_and(|target| target.is_at_or_below(owner_name));
+        Some(made).filter(|_| !endless && qtype != RecordType::CNAME)
     }
 
     /// The addresses of the names that the records answered point to (RFC 1035 3.3.9, 3.3.11, RFC 2782).
@@ -342,6 +345,8 @@ impl<'a> Composer<'a, '_> {
                 self.writer.record(Owner::Name(name), rtype, rrset.ttl, data);
                 self.sections.additionals += 1;
             }
+            let set = (rrset.rdata.len() as u16, self.writer.position());
+            self.sections.additional_sets.push(set);
         }
     }
 
@@ -365,6 +370,8 @@ impl Sections<'_> {
             authorities: 0,
             additionals: 0,
             authority_end: 0,
+            needed: 0,
+            additional_sets: Vec::new(),
             steer: None,
             repeats: Vec::new(),
         }

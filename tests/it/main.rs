@@ -13,6 +13,7 @@ mod daemon;
 mod damaged;
 mod decide;
 mod demo;
+mod differential;
 mod expect;
 mod explain;
 mod explain_location;

@@ -22,7 +22,7 @@ use crate::questions::Question;
 use crate::worlds::World;
 
 /// The most octets of sections that are kept for an answer (`image::tail`).
-const SECTIONS_MAX: usize = 65_535 - 12 - 259 - 512;
+const SECTIONS_MAX: usize = 65_535 - 12 - 5;
 
 /// What a response may say.
 #[derive(Debug, Clone, Default)]
@@ -101,6 +101,7 @@ fn in_zone(world: &World, zone: &Zone, question: &Question) -> Vec<Plain> {
         let mut base = base;
         let room = room(world, question, &base);
         cut(&mut base, room, &sections, length);
+        base.sections[2].sort();
         return vec![base];
     };
     steer(world, question, steered.steer, length, None, &base)
@@ -179,7 +180,8 @@ pub(crate) fn decoded(name: &Name, written: &[u8], sections: &Sections<'_>) -> M
     octets.extend([0; 4]);
     octets.extend(written);
     let mut message = decode(&octets).unwrap();
-    message.sections.iter_mut().for_each(|section| section.sort());
+    // Additional data is in the order of its sets while it may be cut.
+    message.sections[..2].iter_mut().for_each(|section| section.sort());
     message
 }
 
@@ -200,21 +202,32 @@ pub(crate) fn room(world: &World, question: &Question, plain: &Plain) -> usize {
     most - 12 - question.name.wire().len() - 4 - opt
 }
 
-/// RFC 2181 9: additional data may be left out without a word; what had to be sent may not, nor the glue of a referral (RFC 9471).
-fn cut(plain: &mut Plain, room: usize, sections: &Sections<'_>, mut length: usize) {
-    if length > SECTIONS_MAX {
-        plain.sections[2].clear();
-        length = sections.authority_end;
-    }
+/// RFC 2181 9: additional data may be left out without a word, set by set; what had to be sent may not, nor glue below the cut (RFC 9471).
+fn cut(plain: &mut Plain, room: usize, sections: &Sections<'_>, length: usize) {
     if length <= room && length <= SECTIONS_MAX {
         return;
     }
-    plain.sections[2].clear();
-    plain.truncated = sections.referral;
     if sections.authority_end > room || sections.authority_end > SECTIONS_MAX {
         plain.sections = Default::default();
         plain.truncated = true;
+        return;
     }
+    let fitting = fitting(sections, room, length);
+    plain.sections[2].truncate(fitting.0.into());
+    plain.truncated = fitting.0 < sections.needed && length <= SECTIONS_MAX;
+}
+
+/// How many records of the additional section fit, set by set in their order, and where they end.
+pub(crate) fn fitting(sections: &Sections<'_>, room: usize, length: usize) -> (u16, usize) {
+    let mut fitting = (0, sections.authority_end);
+    // What fits no message has no additional section, and beyond what pointers reach sets are not looked for.
+    if length > SECTIONS_MAX || room > 0x3fff {
+        return fitting;
+    }
+    for (count, end) in sections.additional_sets.iter().take_while(|(_, end)| *end <= room) {
+        fitting = (fitting.0 + count, *end);
+    }
+    fitting
 }
 
 /// The family that decides, and who the client is.

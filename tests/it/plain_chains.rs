@@ -10,7 +10,7 @@ use windrose::zone::model::{Owner, RRset, Zone};
 use windrose::zone::sections::{CHAIN_MAX, Reach, compose};
 
 use crate::message::{Record, canonical_rdata};
-use crate::plain::{Answering, Plain, answering, composed, decoded, room, steer};
+use crate::plain::{Answering, Plain, answering, composed, decoded, fitting, room, steer};
 use crate::questions::Question;
 use crate::worlds::World;
 
@@ -120,18 +120,14 @@ impl Way {
 }
 
 fn go_on(world: &World, question: &Question, mut way: Way, mut plain: Plain) -> Result<Vec<Plain>, TooLong> {
-    let mut last: Option<Name> = None;
     loop {
         let name = way.names[way.names.len() - 1].clone();
         let Answering::Zone(zone) = answering(world, &name, question.qtype) else {
             return Ok(vec![plain]);
         };
-        let before = last.take();
+        let mut endless = false;
         let target = match zone.lookup(&name) {
-            // It leads below itself without end.
-            Lookup::Redirect(above, _) if before.as_ref() == Some(above) => return Ok(vec![plain]),
             Lookup::Redirect(above, owner) => {
-                last = Some(above.clone());
                 let dname = owner.rrsets.get(&RecordType::DNAME).unwrap();
                 if !way.redirections.contains(above) {
                     let pointer = if above.is_root() { 1 } else { 2 };
@@ -147,6 +143,8 @@ fn go_on(world: &World, question: &Question, mut way: Way, mut plain: Plain) -> 
                 };
                 let rdata = vec![target.wire().into()];
                 let cname = RRset { ttl: dname.ttl, rdata };
+                // It leads below itself without end.
+                endless = Name::from_wire(&dname.rdata[0]).unwrap().is_at_or_below(above);
                 (target, cname)
             }
             Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) if is_link(owner, question.qtype) => {
@@ -159,7 +157,7 @@ fn go_on(world: &World, question: &Question, mut way: Way, mut plain: Plain) -> 
         way.add(world, question, &plain, 12 + target.wire().len())?;
         plain.sections[0].push(record(&name, RecordType::CNAME, &cname));
         plain.sections[0].sort();
-        if question.qtype == RecordType::CNAME || !way.come_to(target) {
+        if endless || question.qtype == RecordType::CNAME || !way.come_to(target) {
             return Ok(vec![plain]);
         }
     }
@@ -202,9 +200,14 @@ fn end(
     if message.sections[0].iter().any(is_dname) {
         return Ok(vec![plain]);
     }
-    if way.clone().add(world, question, &plain, length).is_err() && !sections.referral {
-        message.sections[2].clear();
-        length = sections.authority_end;
+    let room = room(world, question, &plain);
+    if way.length + length > room {
+        let (count, end) = fitting(&sections, room - way.length, length);
+        if count < sections.needed {
+            return Err(TooLong);
+        }
+        message.sections[2].truncate(count.into());
+        length = end;
     }
     way.add(world, question, &plain, length)?;
     plain.rcode = sections.rcode.0;
