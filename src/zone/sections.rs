@@ -194,7 +194,7 @@ impl<'a> Composer<'a, '_> {
     ) -> Option<Name> {
         if owner.rrsets.contains_key(&qtype) {
             self.answer(owner, name, qtype);
-            self.additional(owner, qtype);
+            self.additional(record, owner, qtype);
             return None;
         }
         if let Some(steer) = &owner.steer {
@@ -319,25 +319,43 @@ impl<'a> Composer<'a, '_> {
         Some(made).filter(|_| !endless && qtype != RecordType::CNAME)
     }
 
-    /// The addresses of the names that the records answered point to (RFC 1035 3.3.9, 3.3.11, RFC 2782).
-    fn additional(&mut self, owner: &ZoneOwner, qtype: RecordType) {
-        if !matches!(qtype, RecordType::NS | RecordType::MX | RecordType::SRV) {
+    /// The addresses of the names that the records answered point to (RFC 1035 3.3.9, 3.3.11, RFC 2782); of SVCB and HTTPS also those records of
+    /// them (RFC 9460 4.1).
+    fn additional(&mut self, record: &Name, owner: &ZoneOwner, qtype: RecordType) {
+        let is_service = matches!(qtype, RecordType::SVCB | RecordType::HTTPS);
+        if !is_service && !matches!(qtype, RecordType::NS | RecordType::MX | RecordType::SRV) {
             return;
         }
         self.sections.authority_end = self.writer.position();
         let Some(rrset) = owner.rrsets.get(&qtype) else { return };
-        let targets: BTreeSet<Name> = rrset.rdata.iter().flat_map(|data| rdata::names(qtype, data)).collect();
+        // RFC 9460 2.5: `.` is the owner itself, but in an alias no name at all. The owner that a wildcard stands for has no name here.
+        let target = |data: &[u8], name: Name| match is_service && name == Name::root() {
+            true => (!data.starts_with(&[0, 0]) && !record.is_wildcard()).then(|| record.clone()),
+            false => Some(name),
+        };
+        let targets = rrset.rdata.iter().flat_map(|data| {
+            let names = rdata::names(qtype, data).into_iter();
+            names.filter_map(|name| target(data, name)).collect::<Vec<_>>()
+        });
+        let targets: BTreeSet<Name> = targets.collect();
         for target in targets {
+            if is_service && target != *record {
+                self.sets(&target, &[qtype]);
+            }
             self.addresses(&target);
         }
     }
 
     /// Static addresses of a name in the zone, be they glue; steered names have none.
     fn addresses(&mut self, name: &Name) {
+        self.sets(name, &[RecordType::A, RecordType::AAAA]);
+    }
+
+    fn sets(&mut self, name: &Name, rtypes: &[RecordType]) {
         let Some(owner) = self.zone.owners.get(name) else {
             return;
         };
-        for rtype in [RecordType::A, RecordType::AAAA] {
+        for &rtype in rtypes {
             let Some(rrset) = owner.rrsets.get(&rtype) else {
                 continue;
             };

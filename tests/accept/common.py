@@ -3,7 +3,7 @@ import ipaddress, os, re, shutil, signal, socket, struct, subprocess, sys, tempf
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(TOP, "target")), "release", "windrose")
-TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33, "CAA": 257, "IXFR": 251, "AXFR": 252, "TYPE65280": 65280}
+TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33, "CAA": 257, "IXFR": 251, "AXFR": 252, "TYPE65280": 65280, "TYPE43": 43, "TYPE65": 65, "TYPE255": 255}
 RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 16: "BADVERS", 23: "BADCOOKIE"}
 SETTINGS = '[server]\nlisten = ["127.0.0.1:0"]\n\n[control]\nlisten = ""\n'
 

@@ -143,7 +143,7 @@ def loads(origins, text, name):
     return "; ".join(told)
 
 
-def point_1():
+def master_files():
     """master files: their forms, faults and round trips, and large ones"""
     compared, whole, read_all, as_import, as_export = round_trip()
     passed, count = tests("--test", "it", "--", "zone_files", "master", "fuzz_master")

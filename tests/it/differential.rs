@@ -29,7 +29,7 @@ const ZONES: usize = 60;
 const QUERIES_PER_ZONE: usize = 40;
 
 /// Of so many pairs one may differ in a way that is not explained yet: kinds that are rarer than that are shown, and still to be looked into.
-const UNEXPLAINED_ONE_IN: usize = 200;
+const UNEXPLAINED_ONE_IN: usize = 1_000;
 
 /// Examples that are shown of a kind.
 const EXAMPLES: usize = 3;

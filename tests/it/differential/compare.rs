@@ -89,6 +89,9 @@ impl fmt::Display for Shape {
     }
 }
 
+/// How many links of a chain are followed.
+const LINKS_MAX: usize = 16;
+
 /// Two responses to one query, and the origins of the zones that are served, in lower case.
 pub(crate) struct Pair<'a> {
     pub(crate) peer: Peer,
@@ -148,7 +151,7 @@ impl Pair<'_> {
         }
     }
 
-    /// Whether a name, or one above it, exists in another zone than its own only.
+    /// Whether a name, or one above it, or a wildcard that would stand for it, exists in another zone than its own only.
     fn exists_elsewhere(&self, name: &[u8]) -> bool {
         let own = match self.asked.qtype {
             // DS at an apex is the zone's above.
@@ -164,10 +167,15 @@ impl Pair<'_> {
         };
         let mut name = name;
         while name.len() > own.len().max(1) {
-            if exists(name, false) && !exists(name, true) {
+            let above = &name[usize::from(name[0]) + 1..];
+            let wildcard = [b"\x01*", above].concat();
+            if [name, &wildcard]
+                .into_iter()
+                .any(|name| exists(name, false) && !exists(name, true))
+            {
                 return true;
             }
-            name = &name[usize::from(name[0]) + 1..];
+            name = above;
         }
         false
     }
@@ -222,6 +230,20 @@ impl Pair<'_> {
         {
             return Some("a chain goes on in another zone");
         }
+        // DS of an apex is in the zone above.
+        let leads_to_apex = |record: &Record| record.rtype == CNAME && self.origins.contains(&record.rdata);
+        if self.asked.qtype == DS && ours.answers().iter().any(leads_to_apex) {
+            return Some("a chain goes on in another zone");
+        }
+        let links = ours.answers().iter().filter(|record| record.rtype == CNAME).count();
+        let one_is_longer = ours.answers().is_subset(theirs.answers()) || theirs.answers().is_subset(ours.answers());
+        if links >= LINKS_MAX && one_is_longer {
+            return Some("a chain of more than 16 links");
+        }
+        let mut passed_over = ours.answers().difference(theirs.answers());
+        if self.peer == Peer::Knot && passed_over.any(|record| record.rtype == CNAME && is_wild(record)) {
+            return Some("an alias of a wildcard's own name");
+        }
         let any = |shape: &Shape| !shape.answers().is_empty();
         if self.asked.qtype == ANY && any(ours) && any(theirs) {
             return Some("ANY");
@@ -233,7 +255,8 @@ impl Pair<'_> {
         if alias && theirs.answers().is_empty() && [46, 47, 50].contains(&self.asked.qtype) {
             return Some("RRSIG, NSEC or NSEC3 of an alias");
         }
-        if ours.flag(TC) {
+        let is_cut = theirs.flag(TC) && theirs.answers().is_subset(ours.answers());
+        if ours.flag(TC) || is_cut {
             return Some("TC where something does not fit");
         }
         if flags & TC == 0 && ours.sections[..2] == theirs.sections[..2] && ours.rcode() == theirs.rcode() {
