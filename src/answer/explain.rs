@@ -9,7 +9,7 @@ use super::{Located, Outcome, Request, ResponseBuffer, Transport, locate, parse,
 use crate::geo::lookup::{Sighting, Told};
 use crate::image::lookup::{Case, Found};
 use crate::image::names::NONE;
-use crate::image::{Image, Serving, SteeredBy};
+use crate::image::{Image, Serving};
 use crate::policy::client::Seen;
 use crate::policy::trace::{Narrator, Step};
 use crate::policy::{Client, Family};
@@ -131,7 +131,9 @@ pub fn explain(question: &Question, serving: &Serving, sighting: &Sighting) -> O
         Located::Found(found) => note(&found),
         Located::Refused(_) => Some("queries of this kind are refused, whatever the name"),
     };
-    let steered_by = found.and_then(|found| steered_by(image, &found));
+    // What was decided, also at the end of a chain that is followed only now; else what steers an owner that has nothing of the type.
+    let decided = narrator.steered.or_else(|| steer_without_data(image, &found?));
+    let steered_by = decided.and_then(|steer| image.steers.get(steer as usize).copied());
     let [answer, authority, additional] = &message.sections;
     let subnet = parsed
         .edns
@@ -225,19 +227,15 @@ fn subnet_option(address: IpAddr, length: u8) -> Vec<u8> {
     option
 }
 
-/// What steers the owner that answers: also where it has nothing of the type.
-fn steered_by(image: &Image, found: &Found) -> Option<SteeredBy> {
-    let steer = match found.case {
-        Case::Entry(entry) => image.entries.get(entry as usize)?.steer,
-        Case::NoData => {
-            let owner = image.names.owner(found.owner);
-            let first = owner.entries as usize;
-            let entries = image.entries.get(first..first + usize::from(owner.entry_count))?;
-            entries.iter().map(|entry| entry.steer).find(|steer| *steer != NONE)?
-        }
-        Case::Redirect(_) | Case::NameError | Case::NotOurs | Case::Failed => NONE,
-    };
-    image.steers.get(steer as usize).copied()
+/// What steers an owner that has nothing of the type, if something does.
+fn steer_without_data(image: &Image, found: &Found) -> Option<u32> {
+    if found.case != Case::NoData {
+        return None;
+    }
+    let owner = image.names.owner(found.owner);
+    let first = owner.entries as usize;
+    let entries = image.entries.get(first..first + usize::from(owner.entry_count))?;
+    entries.iter().map(|entry| entry.steer).find(|steer| *steer != NONE)
 }
 
 /// The family of addresses that a type asks for.

@@ -208,5 +208,15 @@ mod tests {
     fn whatever_stands_there_is_read_without_waiting() {
         let folder = tempfile::tempdir().unwrap();
         assert!(StateFile::read(folder.path().to_path_buf()).last_usable().is_empty());
+        // To open one waits for a writer that never comes.
+        let pipe = folder.path().join("pipe");
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert!(StateFile::read(pipe).last_usable().is_empty());
     }
 }

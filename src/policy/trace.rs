@@ -99,11 +99,17 @@ pub enum Step {
 /// Keeps every step.
 #[derive(Debug, Clone, Default)]
 pub struct Narrator {
+    /// By the number of what steers the owner that answers, if one does ([`Ear::steered`]).
+    pub steered: Option<u32>,
     /// In the order told.
     pub steps: Vec<Step>,
 }
 
 impl Ear for Narrator {
+    fn steered(&mut self, steer: u32) {
+        self.steered = Some(steer);
+    }
+
     fn chose(&mut self, policy: NodeId, family: Family, under: Under, member: usize, how: How) {
         self.steps.push(Step::Chose {
             policy,

@@ -236,27 +236,24 @@ impl Case {
     }
 
     fn run_in_process(&self) -> Vec<String> {
-        let folder = self.lay_out();
-        let (image, steering) = match self.compile(folder.path()) {
-            Ok(compiled) => compiled,
-            Err(fault) => return vec![format!("{}: {fault}", self.name())],
-        };
-        let mut faults = Vec::new();
-        for ask in &self.asks {
-            let serving = Serving::new(image.clone(), &verdicts(&steering, &ask.down));
-            for transport in [Transport::Udp, Transport::Tcp] {
-                if ask.runs_over(transport)
-                    && let Err(fault) = ask.check_in_process(&serving, transport)
-                {
-                    faults.push(format!("{} ({transport:?}, in process): {fault}", ask.title));
-                }
-            }
-        }
-        faults
+        self.run_compiled("in process", |image, verdicts, ask, transport| {
+            ask.check_in_process(&Serving::new(image.clone(), verdicts), transport)
+        })
     }
 
     /// The same through hickory-server's request handler.
     fn run_through_the_portable_engine(&self) -> Vec<String> {
+        self.run_compiled("through the portable engine", |image, verdicts, ask, transport| {
+            let serving = || Serving::new(image.clone(), verdicts);
+            ask.check_portable(&Engine::new(serving()), &serving(), transport)
+        })
+    }
+
+    fn run_compiled(
+        &self,
+        how: &str,
+        check: impl Fn(&Arc<Image>, &Verdicts, &Ask, Transport) -> Result<(), String>,
+    ) -> Vec<String> {
         let folder = self.lay_out();
         let (image, steering) = match self.compile(folder.path()) {
             Ok(compiled) => compiled,
@@ -264,16 +261,12 @@ impl Case {
         };
         let mut faults = Vec::new();
         for ask in &self.asks {
-            let serving = Serving::new(image.clone(), &verdicts(&steering, &ask.down));
-            let engine = Engine::new(Serving::new(image.clone(), &verdicts(&steering, &ask.down)));
+            let verdicts = verdicts(&steering, &ask.down);
             for transport in [Transport::Udp, Transport::Tcp] {
                 if ask.runs_over(transport)
-                    && let Err(fault) = ask.check_portable(&engine, &serving, transport)
+                    && let Err(fault) = check(&image, &verdicts, ask, transport)
                 {
-                    faults.push(format!(
-                        "{} ({transport:?}, through the portable engine): {fault}",
-                        ask.title
-                    ));
+                    faults.push(format!("{} ({transport:?}, {how}): {fault}", ask.title));
                 }
             }
         }

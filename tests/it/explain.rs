@@ -12,6 +12,8 @@ ns1.A = "192.0.2.53"
 www.steer = "web"
 kept = { steer = "kept", ttl = "7s" }
 alias.CNAME = "kept"
+old.DNAME = "new"
+"www.new".steer = "web"
 none.steer = "six"
 sub.NS = "ns.example.net."
 "*.wild".A = "192.0.2.9"
@@ -59,6 +61,36 @@ fn says(arguments: &[&str], status: i32, parts: &[&str]) {
     }
     assert_eq!(ended.code(), Some(status), "{told}");
     assert!(told.lines().all(|line| line == line.trim_end()), "{told}");
+}
+
+#[test]
+fn a_decision_behind_a_dname_is_told_too() {
+    says(
+        &[
+            "www.old.gtm.example.com",
+            "--client",
+            "198.51.100.0/24",
+            "--random",
+            "1",
+        ],
+        0,
+        &[
+            "owner    old.gtm.example.com. (DNAME above it)",
+            "a DNAME above the name redirects it",
+            "root     gtm.example.com/web",
+            "failover gtm.example.com/web (IPv4, in order)",
+            "-> split  first usable",
+            "pool     gtm.example.com/",
+            "answer   NOERROR aa",
+            "www.old.gtm.example.com. 300 IN CNAME www.new.gtm.example.com.",
+            "www.new.gtm.example.com. 30 IN A 192.0.2.",
+        ],
+    );
+    says(
+        &["gone.old.gtm.example.com", "--client", "198.51.100.0/24"],
+        1,
+        &["a DNAME above the name redirects it", "answer   NXDOMAIN aa"],
+    );
 }
 
 #[test]
