@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::publisher::Publisher;
+use crate::load::octets;
 use crate::policy::last::LastUsable;
 
 /// The least time between two writes.
@@ -118,14 +119,10 @@ pub async fn keep(file: Arc<StateFile>, publisher: Arc<Publisher>) {
 }
 
 fn read(path: &Path) -> io::Result<LastUsable> {
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("not a file"));
-    }
-    if metadata.len() > SIZE_MAX {
+    if fs::metadata(path)?.len() > SIZE_MAX {
         return Err(io::Error::other("too large"));
     }
-    let document: Document = serde_json::from_slice(&fs::read(path)?)?;
+    let document: Document = serde_json::from_slice(&octets(path)?)?;
     if document.version != VERSION {
         return Err(io::Error::other(format!(
             "version {} is not known, only {VERSION} is",

@@ -1,7 +1,9 @@
 //! The file of secrets that the servers of a fleet make cookies with: a secret a line. Each server knows the cookies of the others.
 
+use std::io;
 use std::path::Path;
 
+use super::octets;
 use crate::spec::Faults;
 use crate::spec::settings::SettingsSpec;
 use crate::wire::cookie::{SECRETS_MAX, Secret, Secrets};
@@ -10,7 +12,8 @@ use crate::wire::cookie::{SECRETS_MAX, Secret, Secrets};
 pub(super) fn read(spec: &SettingsSpec, folder: &Path, faults: &mut Faults) -> Option<Secrets> {
     let written = spec.cookie_secret_file.as_ref()?;
     let path = folder.join(&written.value);
-    let read = std::fs::read_to_string(&path).map_err(|error| format!("cannot be read: {error}"));
+    let text = octets(&path).and_then(|octets| String::from_utf8(octets).map_err(io::Error::other));
+    let read = text.map_err(|error| format!("cannot be read: {error}"));
     match read.and_then(|text| parse(&text)) {
         Ok(secrets) => Some(secrets),
         Err(fault) => {

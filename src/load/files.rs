@@ -117,7 +117,7 @@ fn read(path: &Path, octets: impl Fn(&Path) -> io::Result<Vec<u8>>) -> Result<(A
 }
 
 /// What is in a file. A FIFO would be waited for, and a device may have no end: neither is a file that says something.
-pub(super) fn octets(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn octets(path: &Path) -> io::Result<Vec<u8>> {
     match std::fs::metadata(path)?.file_type() {
         kind if kind.is_file() => std::fs::read(path),
         kind if kind.is_dir() => Err(io::Error::other("it is a folder")),

@@ -1,12 +1,14 @@
 //! From windrose.toml and the zones folder to checked models, with every fault of every file.
 //!
-//! This is the only reader of files, but for the certificates that `probe` reads; what they say is checked by the modules below, all files
+//! This is the only reader of files, but for the certificates that `probe` reads and the state that `control` keeps; what they say is checked by the modules below, all files
 //! together, since what windrose.toml defines is known in every zone.
 
 mod cookie_secrets;
 mod files;
 pub mod geo;
 pub mod master;
+
+pub(crate) use files::octets;
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
