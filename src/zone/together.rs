@@ -6,7 +6,7 @@ use crate::spec::records::RRsetSpec;
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
 
-/// What may stand beside a CNAME: its signature and its link in the chain of names (RFC 4034 2 and 3, RFC 2181 10.1).
+/// What may stand beside a CNAME: its signature and its link in the chain of names (RFC 4035 2.5, RFC 2181 10.1).
 pub(super) const BESIDE_CNAME: &[RecordType] = &[RecordType::CNAME, RecordType::RRSIG, RecordType::NSEC];
 
 /// What may stand at a zone cut: the delegation, and glue (RFC 1034 4.2.1, RFC 4035 2.2 to 2.4).

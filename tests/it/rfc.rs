@@ -120,7 +120,7 @@ pub(crate) fn records(world: &World, question: &Question, message: &Message) -> 
     sets_are_whole(world, question, message)?;
     let soa = authority.iter().any(|record| record.rtype == RecordType::SOA.0);
     let referral = !soa && !authority.is_empty();
-    // RFC 1034 4.3.1: the bit speaks of the first owner of the answer section.
+    // RFC 1035 4.1.1: the bit speaks of the first owner of the answer section.
     if message.flags & TC == 0 || !empty {
         let authoritative = !(referral && answers.is_empty());
         hold(
@@ -159,7 +159,7 @@ pub(crate) fn records(world: &World, question: &Question, message: &Message) -> 
             "DS is the parent's",
         )?;
     } else if message.flags & TC == 0 && answers.is_empty() && !steered_somewhere(zone) {
-        hold(soa, "RFC 2308 2.2: a negative answer has the SOA")?;
+        hold(soa, "RFC 2308 3: a negative answer has the SOA")?;
     }
     Ok(())
 }
@@ -211,7 +211,7 @@ fn owners_are_a_chain(question: &Question, answers: &[Record]) -> Result<(), Str
     Ok(())
 }
 
-/// RFC 2181 5: a record set is sent whole or not at all.
+/// RFC 2181 5.1: a record set is sent whole or not at all.
 fn sets_are_whole(world: &World, question: &Question, message: &Message) -> Result<(), String> {
     for section in &message.sections {
         for record in section {
