@@ -13,6 +13,7 @@
 //! additional always one of:                    one of the alternatives, the same every time
 //! additional 2 of:                             so many different records of those listed
 //! edns: udp=1232 version=0 subnet=192.0.2.0/24/0   no line, no OPT record; a last `*` in a word is anything
+//! octets: 0001 8580 ...                         all of it as octets, beside what is above; several lines are one
 //! --- raw 0001 0100 ...                        a query as octets; lines below that are indented go on with it, up to a `;`
 //! dropped                                      nothing is sent
 //! --- down 192.0.2.1 192.0.2.2                 from here on these addresses are down, and no others (in process only)
@@ -283,6 +284,7 @@ impl Case {
                 Transport::Udp => ask.query.over_udp(server),
                 Transport::Tcp => ask.query.over_tcp(server),
             };
+            ask.expect.octets_match(got.as_deref())?;
             ask.judge(got.as_deref(), transport).map(|_| ())
         })
     }
@@ -419,6 +421,7 @@ impl Ask {
                 Outcome::Dropped => None,
                 Outcome::Answered(_) => Some(response.as_slice()),
             };
+            self.expect.octets_match(got)?;
             seen[self.judge(got, transport)?] += 1;
         }
         match chances {
