@@ -346,13 +346,13 @@ impl<'a> Composer<'a, '_> {
         }
     }
 
-    /// Static addresses of a name in the zone, be they glue; steered names have none.
+    /// Static addresses of a name in the zone, be they glue, or a wildcard's that stands for it; steered names have none.
     fn addresses(&mut self, name: &Name) {
         self.sets(name, &[RecordType::A, RecordType::AAAA]);
     }
 
     fn sets(&mut self, name: &Name, rtypes: &[RecordType]) {
-        let Some(owner) = self.zone.owners.get(name) else {
+        let Some(owner) = self.zone.pointed_to(name) else {
             return;
         };
         for &rtype in rtypes {

@@ -133,11 +133,8 @@ fn find<'a>(owners: &'a Owners<'a>, at: &Name, target: &Target) -> Found<'a> {
     }
     match cut_above(owners, name) {
         // Glue is asked of the delegation that needs it: a server below its own cut.
-        Some(cut) if target.rtype == RecordType::NS && cut == *at => {
-            owners.placed.get(name).map_or(Found::Nothing, Found::Data)
-        }
-        Some(_) => Found::Elsewhere,
-        None => owners
+        Some(cut) if !(target.rtype == RecordType::NS && cut == *at) => Found::Elsewhere,
+        _ => owners
             .placed
             .get(name)
             .or_else(|| wildcard(owners, name))
