@@ -18,6 +18,9 @@ pub const CHAIN_MAX: usize = 16;
 /// The TTL of the record that stands for ANY where only steered data is (RFC 8482 4.2).
 const ANY_TTL: u32 = 3600;
 
+/// The types of addresses.
+const ADDRESSES: [RecordType; 2] = [RecordType::A, RecordType::AAAA];
+
 /// What a root can hand out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reach {
@@ -107,8 +110,8 @@ pub fn compose<'a>(
                 if question.is_wildcard() && !chain.is_empty() && passed.first() == Some(&found) {
                     composer.note_repeat(name.as_ref().unwrap_or(question));
                 }
-                // A redirection through its DNAME is in the answer already.
-                composer.redirected = passed.contains(&found);
+                // A redirection through its DNAME is in the answer already, but not that of a wildcard by this name.
+                composer.redirected = matches!(lookup, Lookup::Found(..)) && passed.contains(&found);
                 passed.push(found);
                 composer.at_owner((found, owner), name.as_ref(), qtype, reach)
             }
@@ -287,7 +290,10 @@ impl<'a> Composer<'a, '_> {
             .collect();
         // What is below the cut comes first: without it the child cannot be reached (RFC 9471 3.1).
         let (below, beside): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| target.is_at_or_below(cut));
-        below.iter().for_each(|target| self.addresses(target));
+        let zone = self.zone;
+        for target in &below {
+            self.sets(target, zone.glue(target), &ADDRESSES);
+        }
         self.sections.needed = self.sections.additionals;
         beside.iter().for_each(|target| self.addresses(target));
     }
@@ -340,7 +346,7 @@ impl<'a> Composer<'a, '_> {
         let targets: BTreeSet<Name> = targets.collect();
         for target in targets {
             if is_service && target != *record {
-                self.sets(&target, &[qtype]);
+                self.sets(&target, self.zone.pointed_to(&target), &[qtype]);
             }
             self.addresses(&target);
         }
@@ -348,13 +354,12 @@ impl<'a> Composer<'a, '_> {
 
     /// Static addresses of a name in the zone, be they glue, or a wildcard's that stands for it; steered names have none.
     fn addresses(&mut self, name: &Name) {
-        self.sets(name, &[RecordType::A, RecordType::AAAA]);
+        self.sets(name, self.zone.pointed_to(name), &ADDRESSES);
     }
 
-    fn sets(&mut self, name: &Name, rtypes: &[RecordType]) {
-        let Some(owner) = self.zone.pointed_to(name) else {
-            return;
-        };
+    /// Those of these types that an owner has, for a name.
+    fn sets(&mut self, name: &Name, owner: Option<&ZoneOwner>, rtypes: &[RecordType]) {
+        let Some(owner) = owner else { return };
         for &rtype in rtypes {
             let Some(rrset) = owner.rrsets.get(&rtype) else {
                 continue;

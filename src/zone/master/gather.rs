@@ -298,7 +298,7 @@ fn check(zone: &Zone, pointer: &Pointer, told: &mut Told<'_>) {
             !has_address(owner)
         }
         // Glue is asked of the delegation that needs it: a server below its own cut.
-        Lookup::Cut(cut, _) if cut == at => !zone.pointed_to(target).is_some_and(has_address),
+        Lookup::Cut(cut, _) if cut == at => !zone.glue(target).is_some_and(has_address),
         Lookup::Empty | Lookup::NameError => true,
         Lookup::Cut(..) | Lookup::Redirect(..) | Lookup::Outside => false,
     };
