@@ -152,7 +152,7 @@ const TLSA_USAGE: Mnemonics = &[
 const TLSA_SELECTOR: Mnemonics = &[("Cert", 0), ("SPKI", 1), ("PrivSel", 255)];
 const TLSA_MATCHING: Mnemonics = &[("Full", 0), ("SHA2-256", 1), ("SHA2-512", 2), ("PrivMatch", 255)];
 
-/// Schemes of DSYNC (RFC 9859 2.3).
+/// Schemes of DSYNC (RFC 9859).
 const DSYNC_SCHEME: Mnemonics = &[("NOTIFY", 1)];
 
 macro_rules! forms {
