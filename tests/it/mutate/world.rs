@@ -45,7 +45,7 @@ pub(crate) fn files(engine: Engine) -> Vec<(&'static str, String)> {
 pub(crate) const ORDINARY: (&str, [u8; 4]) = ("www.example.com", [192, 0, 2, 80]);
 
 /// Names that mean something, and some that do not, each with the type that says most of it. Those of long answers stand there more than once.
-pub(crate) const NAMES: [(&str, u16); 66] = [
+pub(crate) const NAMES: [(&str, u16); 74] = [
     ("example.com", 6),
     ("www.example.com", 1),
     ("ns.example.com", 28),
@@ -85,6 +85,14 @@ pub(crate) const NAMES: [(&str, u16); 66] = [
     ("text.example.com", 16),
     ("long.example.com", 16),
     ("longer.example.com", 16),
+    ("fill.example.com", 16),
+    ("fill.example.com", 16),
+    ("fill.example.com", 16),
+    ("fill.example.com", 16),
+    ("fuller.example.com", 16),
+    ("fuller.example.com", 16),
+    ("fuller.example.com", 16),
+    ("fuller.example.com", 16),
     ("_s._tcp.example.com", 33),
     ("svc.example.com", 64),
     ("odd.example.com", 65280),
@@ -224,6 +232,9 @@ fn example() -> String {
     };
     let _ = writeln!(text, "long.TXT = [{}]", texts(9, 100));
     let _ = writeln!(text, "longer.TXT = [{}]", texts(240, 250));
+    // With a label before it the answer is about as long as it may be: 512 octets, or 1,232 with EDNS.
+    let _ = writeln!(text, "'*.fill'.TXT = [{}]", texts(2, 210));
+    let _ = writeln!(text, "'*.fuller'.TXT = [{}]", texts(5, 218));
     let crowd = (0..300).fold(String::new(), |all, at| {
         all + &format!("\"10.0.{}.{}\", ", at / 250, at % 250)
     });
