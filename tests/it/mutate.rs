@@ -77,7 +77,8 @@ fn the_portable_engine_bears_it_too() {
 
 fn run(plan: &Plan) {
     let files = world::files(plan.engine);
-    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let mut files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    files.extend(plan.corpus.iter().map(|_| world::ROOT));
     let daemon = Daemon::start(&files);
     let folder = plan.corpus.as_ref();
     let seeds = folder.map_or(Seeds::Queries, |folder| Seeds::of_folder(folder));

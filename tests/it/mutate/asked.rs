@@ -98,7 +98,10 @@ impl<'a> Asked<'a> {
         if let (1, Some(end)) = (questions, end) {
             asked.question = &octets[12..end];
         }
+        // What is too long for a datagram need not have been read to its end.
+        let too_long = transport == Transport::Udp && octets.len() > DATAGRAM;
         let whole = match (questions, end) {
+            _ if too_long => None,
             (0, _) => whole(octets, 12),
             (1, Some(end)) => whole(octets, end),
             _ => None,
@@ -207,8 +210,7 @@ fn due(octets: &[u8], questions: u16, whole: Option<&Whole<'_>>, transport: Tran
     let options = opt.as_ref().map(|opt| opt.options.as_slice()).unwrap_or_default();
     // RFC 7873 5.4: without a question only a cookie can be asked for.
     let asks = questions == 1 || options.iter().any(|(code, _)| *code == COOKIE);
-    let too_long = transport == Transport::Udp && octets.len() > DATAGRAM;
-    match asks && !too_long && options_are_good(options, transport) {
+    match asks && options_are_good(options, transport) {
         true => Due::Answer,
         false => Due::FormatError,
     }

@@ -3,16 +3,13 @@
 use fastrand::Rng;
 
 use super::asked::question_end;
-use super::seeds::{Seeds, any, one_in};
+use super::seeds::{LENGTH_MAX, Seeds, any, one_in};
 
 /// Octets that are on the edge of something: lengths of labels, kinds of labels, pointers to the question.
 const TELLING: [u8; 12] = [0, 1, 0x0c, 0x20, 0x3f, 0x40, 0x41, 0x7f, 0x80, 0xbf, 0xc0, 0xff];
 
 /// What numbers of 16 bits are set to.
 const COUNTS: [u16; 7] = [0, 1, 2, 3, 12, 0x00ff, 0xffff];
-
-/// What is longer is cut: so much a datagram can be.
-const LENGTH_MAX: usize = 16_384;
 
 /// A changed message; as it was, one time in four. Most have a single change: each one more makes it likelier that nothing of it can be read.
 pub(crate) fn changed(rng: &mut Rng, seeds: &Seeds) -> Vec<u8> {

@@ -7,6 +7,9 @@ use fastrand::Rng;
 
 use super::world::NAMES;
 
+/// What is longer is cut: it fits into a datagram, and into the buffers of a connection beside others.
+pub(super) const LENGTH_MAX: usize = 16_384;
+
 /// Where changed messages come from.
 pub(crate) enum Seeds {
     /// Queries of our own, made by chance.
@@ -37,7 +40,7 @@ const SUBNETS: [(u8, &[u8], u8); 10] = [
 ];
 
 impl Seeds {
-    /// Every file at or below a folder is a message, whatever it is called.
+    /// Every file at or below a folder is a message, whatever it is called and holds.
     pub(crate) fn of_folder(folder: &Path) -> Self {
         let mut paths = vec![folder.to_owned()];
         let mut messages = Vec::new();
@@ -48,7 +51,9 @@ impl Seeds {
                 inside.sort();
                 paths.extend(inside);
             } else {
-                messages.push(fs::read(path).unwrap());
+                let mut octets = fs::read(path).unwrap();
+                octets.truncate(LENGTH_MAX);
+                messages.push(octets);
             }
         }
         assert!(!messages.is_empty(), "{} holds no file", folder.display());

@@ -41,7 +41,25 @@ pub(crate) fn files(engine: Engine) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What every reader of the log is to find: the name, and the address that it has.
+/// A zone above all others, so that messages of strangers, who know none of our names, are answered with something too.
+pub(crate) const ROOT: (&str, &str) = (
+    "zones/root.zone",
+    "\
+$TTL 300
+@ SOA ns.example.com. hostmaster.example.com. 1 7200 1800 1209600 60
+@ NS ns.example.com.
+* A 192.0.2.60
+* AAAA 2001:db8::60
+* MX 10 mail.example.com.
+* TXT \"anybody\"
+nl NS ns.nl
+ns.nl A 192.0.2.61
+net CNAME www.example.com.
+org NS ns.example.com.
+",
+);
+
+/// What an ordinary query asks: the name, and the address that it has.
 pub(crate) const ORDINARY: (&str, [u8; 4]) = ("www.example.com", [192, 0, 2, 80]);
 
 /// Names that mean something, and some that do not, each with the type that says most of it. Those of long answers stand there more than once.
