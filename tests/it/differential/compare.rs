@@ -13,6 +13,7 @@ const CNAME: u16 = 5;
 const SOA: u16 = 6;
 const DNAME: u16 = 39;
 const TC: u16 = 0x0200;
+const CD: u16 = 0x0010;
 
 /// A response as it is compared.
 #[derive(Debug, Clone)]
@@ -97,6 +98,9 @@ impl fmt::Display for Shape {
     }
 }
 
+/// Types that no record has: a question about them is about messages (RFC 6895 3.1).
+const META: [u16; 6] = [0, 41, 249, 250, 253, 254];
+
 /// How many links of a chain are followed.
 const LINKS_MAX: usize = 16;
 
@@ -117,6 +121,18 @@ pub(crate) struct Pair<'a> {
 }
 
 impl Pair<'_> {
+    /// Whether one of these zones has a part in it.
+    pub(crate) fn touches(&self, origins: &BTreeSet<Vec<u8>>) -> bool {
+        let shapes = [&self.ours, &self.theirs];
+        let records = shapes.into_iter().flat_map(|shape| shape.sections.iter().flatten());
+        let name = wire(&self.asked.name);
+        let named = records.flat_map(|record| [&record.owner, &record.rdata]).chain([&name]);
+        let mut zones = named
+            .filter_map(|name| self.origin_of(name))
+            .chain(self.answering(&name));
+        zones.any(|origin| origins.contains(origin))
+    }
+
     /// The kinds of difference; `?` begins those that are not explained.
     pub(crate) fn differences(mut self) -> Vec<String> {
         let mut kinds = Vec::new();
@@ -125,6 +141,10 @@ impl Pair<'_> {
         }
         if self.theirs.message.sections[0].len() > self.theirs.answers().len() {
             kinds.push("records repeated in a circle of aliases".to_owned());
+        }
+        if self.peer == Peer::Bind && !self.ours.flag(CD) && self.theirs.flag(CD) {
+            self.theirs.message.flags &= !CD;
+            kinds.push("CD is copied".to_owned());
         }
         match self.explained() {
             Some(kind) => kinds.push(kind.to_owned()),
@@ -193,7 +213,7 @@ impl Pair<'_> {
             if length == 0 {
                 return None;
             }
-            rest = &rest[length + 1..];
+            rest = rest.get(length + 1..)?; // What is data, and no name, may end here.
         }
     }
 
@@ -232,6 +252,14 @@ impl Pair<'_> {
         }
         if self.asked.qtype == 0 && theirs.rcode() == 4 {
             return Some("type 0 is NOTIMP");
+        }
+        if self.peer == Peer::Bind && META.contains(&self.asked.qtype) && [1, 4].contains(&theirs.rcode()) {
+            return Some("a meta type is FORMERR or NOTIMP");
+        }
+        let servfail = theirs.rcode() == 2 && theirs.answers().is_subset(ours.answers());
+        let circles = ours.chain(&name).len() >= ours.answers().len();
+        if self.peer == Peer::Bind && servfail && ours.rcode() == 0 && !ours.answers().is_empty() && circles {
+            return Some("SERVFAIL for a circle of aliases");
         }
         let glue_elsewhere = theirs.sections[2]
             .difference(&ours.sections[2])
