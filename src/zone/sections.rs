@@ -217,7 +217,8 @@ impl<'a> Composer<'a, '_> {
             self.any(owner, name);
             return None;
         }
-        let Some(alias) = owner.rrsets.get(&RecordType::CNAME) else {
+        let alias = owner.rrsets.get(&RecordType::CNAME);
+        let Some(alias) = alias.filter(|_| !qtype.is_of_aliases()) else {
             self.negative(Rcode::NOERROR);
             return None;
         };

@@ -6,9 +6,6 @@ use crate::spec::records::RRsetSpec;
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
 
-/// What may stand beside a CNAME: its signature and its link in the chain of names (RFC 4035 2.5, RFC 2181 10.1).
-pub(super) const BESIDE_CNAME: &[RecordType] = &[RecordType::CNAME, RecordType::RRSIG, RecordType::NSEC];
-
 /// What may stand at a zone cut: the delegation, and glue (RFC 1034 4.2.1, RFC 4035 2.2 to 2.4).
 pub(super) const AT_CUT: &[RecordType] = &[
     RecordType::NS,
@@ -153,7 +150,7 @@ fn alias(place: &Place<'_>, faults: &mut Faults) -> bool {
         faults.error_hint(span, "the apex cannot be a CNAME", hint);
         return true;
     }
-    let mut others = place.others(BESIDE_CNAME);
+    let mut others = place.others(RecordType::BESIDE_CNAME);
     others.extend(place.placed.spec.steer.is_some().then(|| "steer".to_owned()));
     if !others.is_empty() {
         let message = format!("`{}` has a CNAME and other data: {}", place.key(), others.join(", "));
