@@ -346,14 +346,19 @@ impl<'a> Composer<'a, '_> {
         }
     }
 
-    /// Static addresses of a name in the zone, be they glue; steered names have none.
+    /// Static addresses of a name in the zone, be they glue or a wildcard's; steered names have none.
     fn addresses(&mut self, name: &Name) {
         self.sets(name, &[RecordType::A, RecordType::AAAA]);
     }
 
     fn sets(&mut self, name: &Name, rtypes: &[RecordType]) {
-        let Some(owner) = self.zone.owners.get(name) else {
-            return;
+        // RFC 1034 4.3.3: a wildcard stands for the name as for one that is asked, but not below a cut: "delegation cancels the wildcard defaults".
+        let owner = match self.zone.owners.get(name) {
+            Some(owner) => owner,
+            None => match self.zone.lookup(name) {
+                Lookup::Wildcard(_, owner) => owner,
+                _ => return,
+            },
         };
         for &rtype in rtypes {
             let Some(rrset) = owner.rrsets.get(&rtype) else {
