@@ -107,8 +107,8 @@ pub fn compose<'a>(
                 if question.is_wildcard() && !chain.is_empty() && passed.first() == Some(&found) {
                     composer.note_repeat(name.as_ref().unwrap_or(question));
                 }
-                // A redirection through its DNAME is in the answer already.
-                composer.redirected = passed.contains(&found);
+                // A redirection through its DNAME is in the answer already; for a name that a wildcard stands for it is another record.
+                composer.redirected = matches!(lookup, Lookup::Found(..)) && passed.contains(&found);
                 passed.push(found);
                 composer.at_owner((found, owner), name.as_ref(), qtype, reach)
             }
