@@ -14,7 +14,7 @@ use crate::wire::rdata;
 use crate::zone::check::{MESSAGE_FIXED, MESSAGE_MAX, RECORD_FIXED, normal};
 use crate::zone::lookup::Lookup;
 use crate::zone::model::{Owner, RRset, Soa, Zone};
-use crate::zone::together::{AT_CUT, BESIDE_CNAME, GLUE};
+use crate::zone::together::{AT_CUT, BESIDE_CNAME, BESIDE_CNAME_OF_OLD, GLUE};
 
 /// A record that names another of the zone, to be looked at when all owners are known.
 struct Pointer {
@@ -178,7 +178,7 @@ impl Gatherer<'_, '_> {
     fn alone(&mut self, name: &Name, records: &[Record]) {
         let is_alias = |record: &&Record| record.rtype == RecordType::CNAME;
         let is_other =
-            |record: &&Record| !BESIDE_CNAME.contains(&record.rtype) && !OLD_SECURITY.contains(&record.rtype);
+            |record: &&Record| !BESIDE_CNAME.contains(&record.rtype) && !BESIDE_CNAME_OF_OLD.contains(&record.rtype);
         let Some(alias) = records.iter().position(|record| is_alias(&record)) else {
             return;
         };
@@ -270,9 +270,6 @@ impl Gatherer<'_, '_> {
         });
     }
 }
-
-/// What may stand beside a CNAME of old (RFC 2535 2.3.5).
-const OLD_SECURITY: &[RecordType] = &[RecordType::KEY, RecordType::SIG, RecordType::NXT];
 
 /// Whether a record speaks of names by standing somewhere: signed zones have those at cuts and below.
 fn is_denial(rtype: RecordType) -> bool {
