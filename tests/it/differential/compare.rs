@@ -19,6 +19,8 @@ const TC: u16 = 0x0200;
 pub(crate) struct Shape {
     message: Message,
     sections: [BTreeSet<Record>; 3],
+    /// How many octets it has.
+    size: usize,
 }
 
 impl Shape {
@@ -30,7 +32,11 @@ impl Shape {
             record.rdata.make_ascii_lowercase();
         }
         let sections = message.sections.clone().map(|records| records.into_iter().collect());
-        Ok(Self { message, sections })
+        Ok(Self {
+            message,
+            sections,
+            size: octets.len(),
+        })
     }
 
     fn flag(&self, bit: u16) -> bool {
@@ -49,20 +55,22 @@ impl Shape {
         self.sections[1].iter().any(|record| record.rtype == SOA)
     }
 
-    /// The name that the aliases of the answer lead to, and how many there are.
-    fn end(&self, name: &[u8]) -> (Vec<u8>, usize) {
-        let mut at = name.to_vec();
-        for count in 0..self.answers().len() {
-            match self
-                .answers()
-                .iter()
-                .find(|record| record.rtype == CNAME && record.owner == at)
-            {
-                Some(alias) => at.clone_from(&alias.rdata),
-                None => return (at, count),
-            }
+    /// The aliases of the answer, from a name on, in the order in which they lead to one another.
+    fn chain(&self, name: &[u8]) -> Vec<&Record> {
+        let mut links: Vec<&Record> = Vec::new();
+        let mut at = name;
+        while let Some(link) = (self.answers().iter()).find(|record| record.rtype == CNAME && record.owner == at)
+            && links.len() < self.answers().len()
+        {
+            links.push(link);
+            at = &link.rdata;
         }
-        (at, self.answers().len())
+        links
+    }
+
+    /// The name that the aliases of the answer lead to.
+    fn end(&self, name: &[u8]) -> Vec<u8> {
+        self.chain(name).last().map_or(name, |link| &link.rdata).to_vec()
     }
 }
 
@@ -91,6 +99,12 @@ impl fmt::Display for Shape {
 
 /// How many links of a chain are followed.
 const LINKS_MAX: usize = 16;
+
+/// And how many by Knot.
+const KNOTS_LINKS_MAX: usize = 5;
+
+/// How many labels NSD can make in one answer.
+const NSDS_LABELS_MAX: usize = 1024;
 
 /// Two responses to one query, and the origins of the zones that are served, in lower case.
 pub(crate) struct Pair<'a> {
@@ -136,6 +150,38 @@ impl Pair<'_> {
         true
     }
 
+    /// The origin of the zone that answers for a name: DS at an apex is the zone's above.
+    fn answering<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
+        match self.asked.qtype {
+            DS if self.origins.contains(name) && name.len() > 1 => self.origin_of(&name[usize::from(name[0]) + 1..]),
+            _ => self.origin_of(name),
+        }
+    }
+
+    /// Whether our chain leads into another zone than it began in, by a link that they have too.
+    fn leads_elsewhere(&self, name: &[u8]) -> bool {
+        let began = self.answering(name);
+        let ours = self.ours.chain(name);
+        let elsewhere = ours.into_iter().find(|link| self.answering(&link.rdata) != began);
+        elsewhere.is_some_and(|link| self.theirs.answers().contains(link))
+    }
+
+    /// How many labels the names of our chain have, to the end of the first link that they lack.
+    fn labels_until_they_end(&self, name: &[u8]) -> usize {
+        let labels = |mut rest: &[u8]| {
+            let mut count = 0;
+            while let Some(length) = rest.first().filter(|length| **length > 0) {
+                rest = &rest[usize::from(*length) + 1..];
+                count += 1;
+            }
+            count
+        };
+        let ours = self.ours.chain(name);
+        let lacking = ours.iter().position(|link| !self.theirs.answers().contains(*link));
+        let made = lacking.map_or(&[][..], |at| &ours[..=at]);
+        made.iter().map(|link| labels(&link.owner) + labels(&link.rdata)).sum()
+    }
+
     /// The origin of the zone that has a name.
     fn origin_of<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
         let mut rest = name;
@@ -153,12 +199,7 @@ impl Pair<'_> {
 
     /// Whether a name, or one above it, or a wildcard that would stand for it, exists in another zone than its own only.
     fn exists_elsewhere(&self, name: &[u8]) -> bool {
-        let own = match self.asked.qtype {
-            // DS at an apex is the zone's above.
-            DS if self.origins.contains(name) && name.len() > 1 => self.origin_of(&name[usize::from(name[0]) + 1..]),
-            _ => self.origin_of(name),
-        };
-        let own = own.unwrap_or_default();
+        let own = self.answering(name).unwrap_or_default();
         let exists = |name: &[u8], here: bool| {
             let zones = self.zones.iter().filter(|zone| (wire(&zone.origin) == own) == here);
             zones
@@ -183,7 +224,7 @@ impl Pair<'_> {
     fn explained(&self) -> Option<&'static str> {
         let (ours, theirs) = (&self.ours, &self.theirs);
         let name = wire(&self.asked.name);
-        let ends = [name.clone(), ours.end(&name).0, theirs.end(&name).0];
+        let ends = [name.clone(), ours.end(&name), theirs.end(&name)];
         let flags = (ours.message.flags ^ theirs.message.flags) & 0xfff0;
         let both_cut = ours.flag(TC) && theirs.flag(TC);
         if both_cut || (ours.sections == theirs.sections && ours.rcode() == theirs.rcode() && flags == 0) {
@@ -199,14 +240,7 @@ impl Pair<'_> {
             return Some("a name exists in another zone only");
         }
         let is_dname = |record: &&Record| record.rtype == DNAME;
-        let mut dnames = ours.answers().iter().filter(is_dname);
-        if dnames.any(|dname| is_at_or_below(&dname.rdata, &dname.owner)) {
-            return Some("a DNAME that leads below itself");
-        }
         let is_wild = |record: &Record| record.owner.starts_with(b"\x01*");
-        if ours.answers().iter().filter(is_dname).any(is_wild) {
-            return Some("a DNAME of a wildcard");
-        }
         let mut referral = theirs.sections[1].difference(&ours.sections[1]);
         if referral.any(|record| record.rtype == NS && is_wild(record)) {
             return Some("NS of a wildcard");
@@ -220,40 +254,47 @@ impl Pair<'_> {
         {
             return Some("more after YXDOMAIN");
         }
-        let crosses =
-            |record: &&Record| record.rtype == CNAME && self.origin_of(&record.owner) != self.origin_of(&record.rdata);
-        if ours
+        if self.leads_elsewhere(&name) {
+            return Some("a chain goes on in another zone");
+        }
+        let is_begun = theirs.answers().is_subset(ours.answers());
+        let [_, _, their_end] = &ends;
+        let alias_there = ours
             .answers()
             .iter()
-            .find(crosses)
-            .is_some_and(|link| theirs.answers().contains(link))
-        {
-            return Some("a chain goes on in another zone");
+            .any(|record| record.rtype == CNAME && record.owner == *their_end);
+        if alias_there && is_begun && [46, 47, 50].contains(&self.asked.qtype) {
+            return Some("RRSIG, NSEC or NSEC3 of an alias");
         }
-        // DS of an apex is in the zone above.
-        let leads_to_apex = |record: &Record| record.rtype == CNAME && self.origins.contains(&record.rdata);
-        if self.asked.qtype == DS && ours.answers().iter().any(leads_to_apex) {
-            return Some("a chain goes on in another zone");
+        let [our_links, their_links] = [ours, theirs].map(|shape| shape.chain(&name).len());
+        if self.peer == Peer::Knot && our_links > KNOTS_LINKS_MAX && their_links == KNOTS_LINKS_MAX && is_begun {
+            return Some("a chain of more than five links");
         }
-        let links = ours.answers().iter().filter(|record| record.rtype == CNAME).count();
-        let one_is_longer = ours.answers().is_subset(theirs.answers()) || theirs.answers().is_subset(ours.answers());
-        if links >= LINKS_MAX && one_is_longer {
+        if self.peer == Peer::Nsd && is_begun && self.labels_until_they_end(&name) > NSDS_LABELS_MAX {
+            return Some("a chain of very long names");
+        }
+        let lacks_soa = ours.sections[0] == theirs.sections[0] && ours.is_negative() && theirs.sections[1].is_empty();
+        let soa: usize = ours.sections[1]
+            .iter()
+            .map(|soa| soa.owner.len() + 10 + soa.rdata.len())
+            .sum();
+        if lacks_soa && theirs.size + soa > self.asked.size_max {
+            return Some("SOA where it hardly fits");
+        }
+        if our_links >= LINKS_MAX && (is_begun || ours.answers().is_subset(theirs.answers())) {
             return Some("a chain of more than 16 links");
         }
-        let mut passed_over = ours.answers().difference(theirs.answers());
-        if self.peer == Peer::Knot && passed_over.any(|record| record.rtype == CNAME && is_wild(record)) {
-            return Some("an alias of a wildcard's own name");
+        let leads_below = |dname: &&Record| is_at_or_below(&dname.rdata, &dname.owner);
+        let goes_on = ours.answers().is_subset(theirs.answers()) && their_links > our_links;
+        if ours.answers().iter().filter(is_dname).any(|dname| leads_below(&dname)) && (goes_on || theirs.rcode() == 6) {
+            return Some("a DNAME that leads below itself");
+        }
+        if ours.answers().iter().filter(is_dname).any(is_wild) {
+            return Some("a DNAME of a wildcard");
         }
         let any = |shape: &Shape| !shape.answers().is_empty();
         if self.asked.qtype == ANY && any(ours) && any(theirs) {
             return Some("ANY");
-        }
-        let alias = ours
-            .answers()
-            .iter()
-            .any(|record| record.rtype == CNAME && record.owner == name);
-        if alias && theirs.answers().is_empty() && [46, 47, 50].contains(&self.asked.qtype) {
-            return Some("RRSIG, NSEC or NSEC3 of an alias");
         }
         let is_cut = theirs.flag(TC) && theirs.answers().is_subset(ours.answers());
         if ours.flag(TC) || is_cut {

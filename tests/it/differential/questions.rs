@@ -11,6 +11,8 @@ pub(crate) struct Asked {
     pub(crate) name: Labels,
     pub(crate) qtype: u16,
     pub(crate) tcp: bool,
+    /// The octets that a response may have.
+    pub(crate) size_max: usize,
 }
 
 pub(crate) const ANY: u16 = 255;
@@ -77,11 +79,18 @@ pub(crate) fn question(rng: &mut Rng, zone: &Made, id: u16) -> Asked {
         )
     });
     let octets = octets(id, flags, &name, qtype, 1, edns);
+    let tcp = rng.u32(0..7) == 0;
+    let size_max = match edns {
+        _ if tcp => 65_535,
+        Some((size, _)) => usize::from(size).clamp(512, 1232),
+        None => 512,
+    };
     Asked {
         octets,
         name,
         qtype,
-        tcp: rng.u32(0..7) == 0,
+        tcp,
+        size_max,
     }
 }
 
