@@ -32,26 +32,6 @@ impl Zone {
         if let Some(above) = self.hidden_by(name) {
             return above;
         }
-        self.matched(name)
-    }
-
-    /// Whose addresses are added for a name that a record points to: its own, be they glue, or a wildcard's that stands for it. NSD and
-    /// Knot take a wildcard below a cut for glue too: a delegation that leans on one works with it, and not without.
-    pub fn pointed_to(&self, name: &Name) -> Option<&Owner> {
-        if let Some(owner) = self.owners.get(name) {
-            return Some(owner);
-        }
-        if !name.is_at_or_below(&self.origin) || matches!(self.hidden_by(name), Some(Lookup::Redirect(..))) {
-            return None;
-        }
-        match self.matched(name) {
-            Lookup::Wildcard(_, owner) => Some(owner),
-            _ => None,
-        }
-    }
-
-    /// What stands at a name of the zone that nothing above hides.
-    fn matched(&self, name: &Name) -> Lookup<'_> {
         if let Some((name, owner)) = self.owners.get_key_value(name) {
             return Lookup::Found(name, owner);
         }

@@ -74,7 +74,11 @@ impl Tally {
             .map(|(code, count)| format!("{} {count}", rcode_name(*code)));
         let kinds = self.connections.iter().map(|(kind, count)| format!("{count} {kind}"));
         let read = self.due + self.silent;
-        let mut text = format!("{} sent, {read} read for certain, {} answered", self.sent, self.answered());
+        let mut text = format!(
+            "{} sent, {read} read for certain, {} answered",
+            self.sent,
+            self.answered()
+        );
         text += &format!(" ({})", codes.collect::<Vec<_>>().join(", "));
         if !self.connections.is_empty() {
             text += &format!("; connections: {}", kinds.collect::<Vec<_>>().join(", "));
