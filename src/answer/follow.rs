@@ -355,11 +355,13 @@ impl<'a> Chain<'a> {
         if entry.flags & TOO_LONG != 0 {
             return Step::TooLong;
         }
-        // A DNAME that has redirected the chain is in the answer already, but not that of a wildcard by this name.
+        // A DNAME that has redirected the chain is in the answer already; for a name that a wildcard stands for it is another record.
         let image = &*self.serving.image;
         let first = image.tails.octets(&entry.tail).get(2..4);
-        let own = equals_lowercase(self.name(), image.names.name(found.owner));
-        if first == Some(&RecordType::DNAME.0.to_be_bytes()) && own && self.has_redirected(found.owner) {
+        if first == Some(&RecordType::DNAME.0.to_be_bytes())
+            && self.has_redirected(found.owner)
+            && equals_lowercase(self.name(), image.names.name(found.owner))
+        {
             return Step::End;
         }
         plan.rcode = Rcode(u16::from(entry.rcode));

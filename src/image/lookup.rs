@@ -151,7 +151,7 @@ impl Image {
         let place = entries
             .iter()
             .position(|entry| entry.rtype == qtype || entry.rtype.0 == 0)?;
-        if qtype.is_of_aliases() && entries[place].rtype != qtype && is_alias(entries) {
+        if entries[place].rtype != qtype && qtype.is_of_aliases() && is_alias(entries) {
             return None;
         }
         Some((first + place) as u32)

@@ -14,6 +14,7 @@ use crate::diagnostic::{Diagnostic, Source};
 use crate::spec::Faults;
 use crate::spec::file::ZoneSpec;
 use crate::wire::name::Name;
+use crate::zone::check::Hold;
 use crate::zone::roots::Roots;
 use crate::zone::toml::{self, ZoneText};
 use crate::zone::{self, master};
@@ -70,7 +71,7 @@ pub struct Imported {
     pub zone: Option<ZoneText>,
     /// The faults of the master file.
     pub faults: Vec<Diagnostic>,
-    /// What `check` would say of the TOML: such a zone can only be served as the master file it is.
+    /// What `check` would say of the TOML, though it is lenient: such a zone can only be served as the master file it is.
     pub refused: Vec<Diagnostic>,
 }
 
@@ -95,7 +96,13 @@ pub fn import(path: &Path, origin: Option<Name>) -> Imported {
     let folder = folder.unwrap_or(Path::new("."));
     let mut faults = Faults::new(&source);
     let zone = master::read(&origin, &mut |name| include(folder, name), &mut faults);
-    let zone = zone.filter(|_| faults.errors() == 0).map(|zone| toml::write(&zone));
+    let zone = zone.filter(|_| faults.errors() == 0).map(|zone| {
+        let strict = toml::write(&zone, Hold::Strict);
+        match judge(&origin, &strict.text).is_empty() {
+            true => strict,
+            false => toml::write(&zone, Hold::Lenient),
+        }
+    });
     let refused = zone.as_ref().map(|zone| judge(&origin, &zone.text)).unwrap_or_default();
     Imported {
         zone,

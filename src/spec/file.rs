@@ -23,6 +23,8 @@ pub struct ZoneSpec {
     pub origin: Origin,
     /// The default TTL, in seconds.
     pub ttl: Option<u32>,
+    /// Whether it is held to no more than a master file is.
+    pub lenient: bool,
     /// Its start of authority.
     pub soa: SoaSpec,
     /// Its owners.
@@ -40,6 +42,7 @@ impl ZoneSpec {
             unread: false,
             origin: Origin::FileName,
             ttl: None,
+            lenient: false,
             soa: SoaSpec::default(),
             records: RecordsSpec::default(),
             steering: SteeringSpec::default(),
@@ -199,7 +202,8 @@ fn zone(value: Value<'_>, spec: &mut ZoneSpec, faults: &mut Faults) {
         match entry.key {
             "origin" => spec.origin = origin(entry.value, faults).map_or(Origin::Poisoned, Origin::Given),
             "ttl" => spec.ttl = entry.value.seconds(faults),
-            _ => entry.unknown("[zone]", &["origin", "ttl"], faults),
+            "lenient" => spec.lenient = entry.value.boolean(faults).unwrap_or(true),
+            _ => entry.unknown("[zone]", &["origin", "ttl", "lenient"], faults),
         }
     }
 }

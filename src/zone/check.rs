@@ -30,6 +30,25 @@ pub(super) const MESSAGE_FIXED: usize = 12 + 11;
 /// What a record takes beside its data when its owner is compressed to a pointer: 2 + type, class, TTL and length.
 pub(super) const RECORD_FIXED: usize = 12;
 
+/// How hard a zone is held to what it could be served without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// What makes no sense is an error.
+    Strict,
+    /// It is a warning, as in a master file: `[zone] lenient = true`.
+    Lenient,
+}
+
+impl Hold {
+    /// Tells of it.
+    pub(super) fn odd(self, span: &Span, message: String, hint: Option<String>, faults: &mut Faults) {
+        match self {
+            Hold::Strict => faults.error_hint(span, message, hint),
+            Hold::Lenient => faults.warning_hint(span, message, hint),
+        }
+    }
+}
+
 /// An owner of the zone under check, with what the rules ask about it.
 #[derive(Debug)]
 pub(super) struct Placed<'s> {
@@ -78,6 +97,8 @@ impl Placed<'_> {
 pub(super) struct Owners<'s> {
     /// The name at the top.
     pub(super) origin: &'s Name,
+    /// How hard they are held.
+    pub(super) hold: Hold,
     /// By name.
     pub(super) placed: BTreeMap<Name, Placed<'s>>,
     /// Whether any owner may be missing here because of a fault.
@@ -133,6 +154,10 @@ pub fn check(spec: &ZoneSpec, origin: &Name, serial: u32, roots: &Roots, faults:
 fn place<'s>(spec: &'s ZoneSpec, origin: &'s Name, roots: &Roots, faults: &mut Faults) -> Owners<'s> {
     let mut owners = Owners {
         origin,
+        hold: match spec.lenient {
+            true => Hold::Lenient,
+            false => Hold::Strict,
+        },
         placed: BTreeMap::new(),
         incomplete: spec.records.poisoned,
         hidden: spec.records.hidden.iter().map(|key| first_label(key)).collect(),
@@ -151,6 +176,7 @@ fn place<'s>(spec: &'s ZoneSpec, origin: &'s Name, roots: &Roots, faults: &mut F
                     name: free.key().clone(),
                     origin,
                     ttl,
+                    hold: owners.hold,
                 };
                 let placed = reader.read(roots, faults);
                 free.insert(placed);
@@ -196,6 +222,7 @@ struct OwnerReader<'s> {
     origin: &'s Name,
     /// The default.
     ttl: u32,
+    hold: Hold,
 }
 
 impl<'s> OwnerReader<'s> {
@@ -265,13 +292,11 @@ impl<'s> OwnerReader<'s> {
         }
         let size: usize = data.iter().map(|octets| octets.len() + RECORD_FIXED).sum();
         if MESSAGE_FIXED + self.name.wire().len() + 4 + size > MESSAGE_MAX {
-            faults.error(
-                &spec.rtype.span,
-                format!(
-                    "{rtype} of `{}` does not fit into a message of 65,535 octets",
-                    self.owner.key.value
-                ),
+            let message = format!(
+                "{rtype} of `{}` does not fit into a message of 65,535 octets",
+                self.owner.key.value
             );
+            self.hold.odd(&spec.rtype.span, message, None, faults);
         }
         let at_owner = self.owner.ttl.as_ref().and_then(|ttl| match ttl.value {
             TtlSpec::Fixed(seconds) => Some(seconds),

@@ -32,29 +32,6 @@ impl Zone {
         if let Some(above) = self.hidden_by(name) {
             return above;
         }
-        self.matched(name)
-    }
-
-    /// Whose addresses are added for a name that a record points to: its own, be they glue, or a wildcard's that stands for it. NSD and
-    /// Knot take a wildcard below a cut for glue too: a delegation that leans on one works with it, and not without. What stands below
-    /// a DNAME is never seen (RFC 6672 2.4).
-    pub fn pointed_to(&self, name: &Name) -> Option<&Owner> {
-        if !name.is_at_or_below(&self.origin) || matches!(self.hidden_by(name), Some(Lookup::Redirect(..))) {
-            return None;
-        }
-        match self.matched(name) {
-            Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) => Some(owner),
-            _ => None,
-        }
-    }
-
-    /// The same for a name below a cut that a query has come to: no DNAME above it hides it, and those below the cut are not the zone's.
-    pub fn glue(&self, name: &Name) -> Option<&Owner> {
-        self.owners.get(name).or_else(|| self.pointed_to(name))
-    }
-
-    /// What stands at a name of the zone that nothing above hides.
-    fn matched(&self, name: &Name) -> Lookup<'_> {
         if let Some((name, owner)) = self.owners.get_key_value(name) {
             return Lookup::Found(name, owner);
         }

@@ -18,7 +18,7 @@ pub const CHAIN_MAX: usize = 16;
 /// The TTL of the record that stands for ANY where only steered data is (RFC 8482 4.2).
 const ANY_TTL: u32 = 3600;
 
-/// The types of addresses.
+/// What is told of a target.
 const ADDRESSES: [RecordType; 2] = [RecordType::A, RecordType::AAAA];
 
 /// What a root can hand out.
@@ -110,7 +110,7 @@ pub fn compose<'a>(
                 if question.is_wildcard() && !chain.is_empty() && passed.first() == Some(&found) {
                     composer.note_repeat(name.as_ref().unwrap_or(question));
                 }
-                // A redirection through its DNAME is in the answer already, but not that of a wildcard by this name.
+                // A redirection through its DNAME is in the answer already; for a name that a wildcard stands for it is another record.
                 composer.redirected = matches!(lookup, Lookup::Found(..)) && passed.contains(&found);
                 passed.push(found);
                 composer.at_owner((found, owner), name.as_ref(), qtype, reach)
@@ -167,6 +167,15 @@ fn zone_for<'a>(name: &Name, qtype: RecordType, zone_of: &dyn Fn(&Name) -> Optio
 pub fn redirected(name: &Name, owner: &Name, target: &[u8]) -> Option<Name> {
     let kept = name.wire().len() - owner.wire().len();
     Name::from_wire(&[name.wire().get(..kept)?, target].concat())
+}
+
+/// The data that a zone itself has for a name. A wildcard stands for it, but not below a cut: "delegation cancels the wildcard defaults"
+/// (RFC 1034 4.3.3).
+fn own(lookup: Lookup<'_>) -> Option<&ZoneOwner> {
+    match lookup {
+        Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) => Some(owner),
+        _ => None,
+    }
 }
 
 struct Composer<'a, 'w> {
@@ -291,12 +300,9 @@ impl<'a> Composer<'a, '_> {
             .collect();
         // What is below the cut comes first: without it the child cannot be reached (RFC 9471 3.1).
         let (below, beside): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| target.is_at_or_below(cut));
-        let zone = self.zone;
-        for target in &below {
-            self.sets(target, zone.glue(target), &ADDRESSES);
-        }
+        below.iter().for_each(|target| self.server_addresses(target));
         self.sections.needed = self.sections.additionals;
-        beside.iter().for_each(|target| self.addresses(target));
+        beside.iter().for_each(|target| self.server_addresses(target));
     }
 
     /// RFC 6672 3.2: the DNAME, unless it is there already, and the CNAME that follows from it for `name`. Returns the target of that.
@@ -346,19 +352,28 @@ impl<'a> Composer<'a, '_> {
         });
         let targets: BTreeSet<Name> = targets.collect();
         for target in targets {
-            if is_service && target != *record {
-                self.sets(&target, self.zone.pointed_to(&target), &[qtype]);
+            if qtype == RecordType::NS {
+                self.server_addresses(&target);
+                continue;
             }
-            self.addresses(&target);
+            let owner = own(self.zone.lookup(&target));
+            if is_service && target != *record {
+                self.sets(&target, owner, &[qtype]);
+            }
+            self.sets(&target, owner, &ADDRESSES);
         }
     }
 
-    /// Static addresses of a name in the zone, be they glue, or a wildcard's that stands for it; steered names have none.
-    fn addresses(&mut self, name: &Name) {
-        self.sets(name, self.zone.pointed_to(name), &ADDRESSES);
+    /// The addresses of a name server: of other targets glue is not told, which is "only used as part of a referral response" (RFC 1034 4.2.1).
+    fn server_addresses(&mut self, name: &Name) {
+        let owner = match self.zone.lookup(name) {
+            Lookup::Cut(..) => self.zone.owners.get(name),
+            lookup => own(lookup),
+        };
+        self.sets(name, owner, &ADDRESSES);
     }
 
-    /// Those of these types that an owner has, for a name.
+    /// Record sets of a name. Those of a wildcard are its own too; steered names have no addresses.
     fn sets(&mut self, name: &Name, owner: Option<&ZoneOwner>, rtypes: &[RecordType]) {
         let Some(owner) = owner else { return };
         for &rtype in rtypes {

@@ -1,6 +1,6 @@
 //! The start of authority: what `[soa]` says, or the defaults; and that the apex names its servers.
 
-use super::check::Owners;
+use super::check::{Hold, Owners};
 use super::model::Soa;
 use crate::diagnostic::Diagnostic;
 use crate::spec::Faults;
@@ -25,8 +25,14 @@ pub(super) fn check_apex(spec: &ZoneSpec, owners: &Owners<'_>, faults: &mut Faul
     let message = format!("the zone {} has no NS records at its apex", owners.origin);
     let hint = "write them under [records], as in `\"@\".NS = [\"ns1\", \"ns2\"]`".to_owned();
     match apex.map(|apex| &apex.spec.key.span).or(spec.records.span.as_ref()) {
-        Some(span) => faults.error_hint(span, message, hint),
-        None => faults.push(Diagnostic::file(&spec.source.path, message).hint(hint)),
+        Some(span) => owners.hold.odd(span, message, Some(hint), faults),
+        None => {
+            let fault = match owners.hold {
+                Hold::Strict => Diagnostic::file(&spec.source.path, message),
+                Hold::Lenient => Diagnostic::file_warning(&spec.source.path, message),
+            };
+            faults.push(fault.hint(hint));
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn check(owners: &Owners<'_>, faults: &mut Faults) {
             match find(owners, name, target) {
                 Found::Elsewhere => {}
                 Found::Data(_) if target.rtype == RecordType::CNAME => {}
-                Found::Data(found) if found.is_alias() => alias(target, found, faults),
+                Found::Data(found) if found.is_alias() => alias(owners, target, found, faults),
                 Found::Data(found) => {
                     let addresses = found.has(RecordType::A) || found.has(RecordType::AAAA);
                     if !addresses && found.spec.steer.is_none() && !found.spec.poisoned {
@@ -38,7 +38,7 @@ pub(super) fn check(owners: &Owners<'_>, faults: &mut Faults) {
 }
 
 /// RFC 2181 10.3: NS and MX point to what has addresses itself. For SRV RFC 2782 says so too, but resolvers cope.
-fn alias(target: &Target, found: &Placed<'_>, faults: &mut Faults) {
+fn alias(owners: &Owners<'_>, target: &Target, found: &Placed<'_>, faults: &mut Faults) {
     let rtype = target.rtype;
     let how = if found.by_host {
         "may be answered by a CNAME"
@@ -53,11 +53,8 @@ fn alias(target: &Target, found: &Placed<'_>, faults: &mut Faults) {
             "point to a name with addresses (RFC 2782)".to_owned(),
         );
     } else {
-        faults.error_hint(
-            &target.span,
-            message,
-            "point to a name with addresses (RFC 2181 10.3)".to_owned(),
-        );
+        let hint = "point to a name with addresses (RFC 2181 10.3)".to_owned();
+        owners.hold.odd(&target.span, message, Some(hint), faults);
     }
 }
 
@@ -70,7 +67,7 @@ fn missing(owners: &Owners<'_>, target: &Target, faults: &mut Faults) {
     if *rtype == RecordType::NS {
         let message = format!("the name server {name} is in this zone and has no address");
         let hint = "give it A or AAAA; a name of another zone ends in a dot".to_owned();
-        faults.error_hint(span, message, hint);
+        owners.hold.odd(span, message, Some(hint), faults);
     } else if !exists(owners, name) && !wildcard_may_hide(owners, name) && !below_dname(owners, name) {
         let hint = match &target.written {
             Some(written) if seems_absolute(written, owners.origin) => {
@@ -133,8 +130,11 @@ fn find<'a>(owners: &'a Owners<'a>, at: &Name, target: &Target) -> Found<'a> {
     }
     match cut_above(owners, name) {
         // Glue is asked of the delegation that needs it: a server below its own cut.
-        Some(cut) if !(target.rtype == RecordType::NS && cut == *at) => Found::Elsewhere,
-        _ => owners
+        Some(cut) if target.rtype == RecordType::NS && cut == *at => {
+            owners.placed.get(name).map_or(Found::Nothing, Found::Data)
+        }
+        Some(_) => Found::Elsewhere,
+        None => owners
             .placed
             .get(name)
             .or_else(|| wildcard(owners, name))

@@ -1,10 +1,13 @@
 //! Which records may stand together: at one owner, and below cuts and DNAMEs. One fault an owner, the gravest.
 
-use super::check::{Owners, Placed};
+use super::check::{Hold, Owners, Placed};
 use crate::spec::Faults;
 use crate::spec::records::RRsetSpec;
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
+
+/// What might stand beside a CNAME of old (RFC 2535 2.3.5).
+pub(super) const BESIDE_CNAME_OF_OLD: &[RecordType] = &[RecordType::KEY, RecordType::SIG, RecordType::NXT];
 
 /// What may stand at a zone cut: the delegation, and glue (RFC 1034 4.2.1, RFC 4035 2.2 to 2.4).
 pub(super) const AT_CUT: &[RecordType] = &[
@@ -34,7 +37,16 @@ pub(super) fn check(owners: &Owners<'_>, faults: &mut Faults) {
             continue;
         }
         let apex = name == owners.origin;
-        at_owner(name, apex, placed, faults);
+        let hold = owners.hold;
+        at_owner(
+            &Place {
+                name,
+                apex,
+                placed,
+                hold,
+            },
+            faults,
+        );
         let rtype = match () {
             _ if placed.has(RecordType::NS) && !apex => Some(RecordType::NS),
             _ if placed.has(RecordType::DNAME) => Some(RecordType::DNAME),
@@ -93,17 +105,17 @@ fn below(cover: &Cover, placed: &Placed<'_>, faults: &mut Faults) {
 }
 
 /// An owner by itself.
-fn at_owner(name: &Name, apex: bool, placed: &Placed<'_>, faults: &mut Faults) {
+fn at_owner(place: &Place<'_>, faults: &mut Faults) {
     let checks: [fn(&Place<'_>, &mut Faults) -> bool; 6] = [wildcard, alias, steered, steered_by_host, cut, dname];
-    let place = Place { name, apex, placed };
     // The first that finds a fault ends it: the others would tell the same mistake from another side.
-    let _ = checks.iter().any(|check| check(&place, faults));
+    let _ = checks.iter().any(|check| check(place, faults));
 }
 
 struct Place<'a> {
     name: &'a Name,
     apex: bool,
     placed: &'a Placed<'a>,
+    hold: Hold,
 }
 
 impl Place<'_> {
@@ -132,10 +144,8 @@ fn wildcard(place: &Place<'_>, faults: &mut Faults) -> bool {
         return false;
     };
     let rtype = rrset.rtype.value;
-    faults.error(
-        &rrset.rtype.span,
-        format!("a wildcard has no {rtype} (RFC 4592 4.2, 4.4)"),
-    );
+    let message = format!("a wildcard has no {rtype} (RFC 4592 4.2, 4.4)");
+    place.hold.odd(&rrset.rtype.span, message, None, faults);
     true
 }
 
@@ -150,7 +160,11 @@ fn alias(place: &Place<'_>, faults: &mut Faults) -> bool {
         faults.error_hint(span, "the apex cannot be a CNAME", hint);
         return true;
     }
-    let mut others = place.others(RecordType::BESIDE_CNAME);
+    let allowed = match place.hold {
+        Hold::Strict => RecordType::BESIDE_CNAME.to_vec(),
+        Hold::Lenient => [RecordType::BESIDE_CNAME, BESIDE_CNAME_OF_OLD].concat(),
+    };
+    let mut others = place.others(&allowed);
     others.extend(place.placed.spec.steer.is_some().then(|| "steer".to_owned()));
     if !others.is_empty() {
         let message = format!("`{}` has a CNAME and other data: {}", place.key(), others.join(", "));

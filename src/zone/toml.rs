@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::check::Hold;
 use super::lookup::Lookup;
 use super::model::{Owner, RRset, Zone};
 use super::together::{AT_CUT, GLUE};
@@ -20,24 +21,23 @@ pub struct ZoneText {
     pub left_out: Vec<(Name, RecordType)>,
 }
 
-/// Writes a zone.
-pub fn write(zone: &Zone) -> ZoneText {
+/// Writes a zone that is to be held so hard.
+pub fn write(zone: &Zone, hold: Hold) -> ZoneText {
     let ttl = usual_ttl(zone);
     let mut written = ZoneText {
-        text: head(zone, ttl),
+        text: head(zone, ttl, hold),
         left_out: Vec::new(),
     };
     for (name, owner) in &zone.owners {
-        let shown: &[RecordType] = match zone.lookup(name) {
-            Lookup::Cut(cut, _) if cut == name => AT_CUT,
-            Lookup::Cut(..) => GLUE,
-            Lookup::Redirect(..) => &[],
-            _ => {
-                write_owner(zone, name, owner, ttl, |_| true, &mut written);
-                continue;
-            }
+        // All, where nothing is hidden; and what stands beside NS of a wildcard is answered for other names.
+        let shown: Option<&[RecordType]> = match zone.lookup(name) {
+            Lookup::Cut(cut, _) if cut == name => (!name.is_wildcard()).then_some(AT_CUT),
+            Lookup::Cut(..) => Some(GLUE),
+            Lookup::Redirect(..) => Some(&[]),
+            _ => None,
         };
-        write_owner(zone, name, owner, ttl, |rtype| shown.contains(&rtype), &mut written);
+        let is_shown = |rtype| shown.is_none_or(|shown| shown.contains(&rtype));
+        write_owner(zone, name, owner, ttl, is_shown, &mut written);
     }
     written
 }
@@ -52,12 +52,16 @@ fn usual_ttl(zone: &Zone) -> u32 {
     most.map_or(super::check::TTL_DEFAULT, |(ttl, _)| ttl)
 }
 
-fn head(zone: &Zone, ttl: u32) -> String {
+fn head(zone: &Zone, ttl: u32, hold: Hold) -> String {
     let soa = &zone.soa;
+    let lenient = match hold {
+        Hold::Strict => "",
+        Hold::Lenient => "lenient = true\n",
+    };
     // In a mailbox the sign would part the user from the host.
     let rname = soa.rname.to_string().replace("\\@", "\\064");
     format!(
-        "[zone]\norigin = {}\nttl = {ttl}\n\n[soa]\nmname = {}\nrname = {}\nserial = {}\nrefresh = {}\nretry = {}\nexpire = \
+        "[zone]\norigin = {}\nttl = {ttl}\n{lenient}\n[soa]\nmname = {}\nrname = {}\nserial = {}\nrefresh = {}\nretry = {}\nexpire = \
          {}\nminimum = {}\nttl = {}\n\n[records]\n",
         string(&zone.origin.to_string()),
         string(&soa.mname.to_string()),

@@ -15,6 +15,7 @@ use windrose::policy::tree::Forest;
 use windrose::spec::Faults;
 use windrose::wire::code::RecordType;
 use windrose::wire::name::Name;
+use windrose::zone::check::Hold;
 use windrose::zone::model::{RRset, Zone};
 use windrose::zone::roots::Roots;
 use windrose::zone::{check, export, master, toml};
@@ -160,16 +161,13 @@ fn a_zone_imported_is_the_same_zone() {
     let served = AtomicUsize::new(0);
     proptest!(|(text in files())| {
         let (Some(zone), _) = read(&text) else { return Ok(()) };
-        let written = toml::write(&zone);
+        let written = toml::write(&zone, Hold::Lenient);
         let source = Source::new("example.toml", written.text.as_str());
         let mut faults = Faults::new(&source);
         let spec = windrose::spec::file::read(&source, &mut faults);
         prop_assert!(!spec.broken, "{}", written.text);
         let again = check::check(&spec, &zone.origin, 0, &Roots::default(), &mut faults);
-        // What TOML is held to beyond a master file.
-        if faults.errors() > 0 {
-            return Ok(());
-        }
+        prop_assert_eq!(faults.errors(), 0, "{}\n{:?}", written.text, faults.into_sorted());
         served.fetch_add(1, Ordering::Relaxed);
         let left_out: BTreeSet<_> = written.left_out.iter().map(|(name, rtype)| (name.wire().to_vec(), *rtype)).collect();
         let mut expected = sets(&zone);
@@ -180,7 +178,7 @@ fn a_zone_imported_is_the_same_zone() {
         prop_assert!(answers(&zone, &names) == answers(&again, &names), "{}", written.text);
         prop_assert_eq!(zone.soa, again.soa);
     });
-    assert!(served.into_inner() > 10, "hardly any zone was taken");
+    assert!(served.into_inner() > 40, "hardly any zone was taken");
 }
 
 #[test]

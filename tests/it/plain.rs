@@ -134,7 +134,15 @@ pub(crate) fn composed<'a>(
         (sections, writer)
     };
     let (mut sections, mut writer) = compose_after(skip);
-    if sections.answers == 0 && sections.authoritative && sections.steer.is_none() && sections.authorities == 1 {
+    // What a host could answer has an answer of its own, even if that is NODATA for want of the family; any other NODATA is the zone's.
+    let own = match lookup {
+        Lookup::Found(_, owner) | Lookup::Wildcard(_, owner) => owner.steer.as_ref(),
+        _ => None,
+    };
+    let own =
+        own.is_some_and(|steer| reach(world, steer).host) && matches!(question.qtype, RecordType::A | RecordType::AAAA);
+    if sections.answers == 0 && sections.authoritative && sections.steer.is_none() && sections.authorities == 1 && !own
+    {
         (sections, writer) = compose_after(beyond(&zone.origin));
     }
     let mut length = writer.position();

@@ -14,6 +14,9 @@ use crate::wire::code::RecordType;
 /// The bit of APL that negates an item (RFC 3123 4).
 const NEGATED: u8 = 0x80;
 
+/// The last kind of gateway or relay that there is (RFC 4025 2.3, RFC 8777 4.2.3).
+pub(super) const GATEWAY_KIND_MAX: u8 = 3;
+
 /// `[!]FAMILY:ADDRESS/PREFIX`, any number of times (RFC 3123 5).
 pub(super) fn read_apl(reader: &mut Reader<'_>) -> Result<(), RdataError> {
     for token in reader.rest_of_tokens() {
@@ -79,7 +82,7 @@ fn padded<const N: usize>(octets: &[u8]) -> Option<[u8; N]> {
 /// `PRECEDENCE GATEWAYTYPE ALGORITHM GATEWAY [BASE64]` (RFC 4025 3).
 pub(super) fn read_ipseckey(reader: &mut Reader<'_>) -> Result<(), RdataError> {
     reader.code("PRECEDENCE", 1, &[])?;
-    let kind = reader.number("GATEWAYTYPE", 3)?;
+    let kind = reader.number("GATEWAYTYPE", GATEWAY_KIND_MAX.into())?;
     reader.push_number(kind, 1);
     let algorithm = reader.number("ALGORITHM", u8::MAX.into())?;
     reader.push_number(algorithm, 1);
@@ -109,7 +112,7 @@ pub(super) fn write_ipseckey(wire: &mut Wire<'_>, words: &mut Vec<String>) -> Op
 pub(super) fn read_amtrelay(reader: &mut Reader<'_>) -> Result<(), RdataError> {
     reader.code("PRECEDENCE", 1, &[])?;
     let discovery = reader.number("DISCOVERY", 1)?;
-    let kind = reader.number("TYPE", 3)?;
+    let kind = reader.number("TYPE", GATEWAY_KIND_MAX.into())?;
     reader.push_number(discovery << 7 | kind, 1);
     read_gateway(reader, kind)
 }

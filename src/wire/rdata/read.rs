@@ -79,6 +79,17 @@ pub(super) fn read_tokens(
     }
 }
 
+/// Whether a version or kind in the data has a value for which no text format is known: RFC 3597 5 has such data of known types as `\#`, "e.g., a
+/// LOC RR with a VERSION other than 0".
+fn is_of_a_kind_without_text(form: &Form, octets: &[u8]) -> bool {
+    match (form.fields, octets) {
+        ([Field::Loc], [version, ..]) => *version != 0,
+        ([Field::IpsecKey], [_, kind, _, ..]) => *kind > gateway::GATEWAY_KIND_MAX,
+        ([Field::AmtRelay], [_, kind, ..]) => kind & 0x7f > gateway::GATEWAY_KIND_MAX,
+        _ => false,
+    }
+}
+
 /// The tokens still to be read, and the octets made so far.
 pub(super) struct Reader<'t> {
     rtype: RecordType,
@@ -106,7 +117,9 @@ impl<'t> Reader<'t> {
             let message = format!("`\\# {length}` is followed by {} octets", self.out.len());
             return Err(RdataError::new(place, message).hint(form_hint));
         }
-        if form.is_some_and(|form| write::write(form, &self.out).is_none()) {
+        if form
+            .is_some_and(|form| write::write(form, &self.out).is_none() && !is_of_a_kind_without_text(form, &self.out))
+        {
             return Err(marker.fault(format!("these octets are not {} data", self.rtype)));
         }
         Ok(())

@@ -53,6 +53,22 @@ fn reads_the_vectors_and_comes_back() {
     }
 }
 
+/// RFC 3597 5: a version or kind that no text format is known for.
+#[test]
+fn data_of_a_kind_without_text_is_read_as_octets() {
+    for (rtype, text) in [
+        ("LOC", "\\# 3 010203"),
+        ("LOC", "\\# 16 01000000800000008000000000989680"),
+        ("IPSECKEY", "\\# 5 0a04020102"),
+        ("AMTRELAY", "\\# 2 0084"),
+        ("AMTRELAY", "\\# 2 0004"),
+    ] {
+        let rtype = RecordType::parse(rtype).unwrap();
+        let rdata = read(rtype, text).unwrap_or_else(|fault| panic!("{rtype} {text}: {fault:?}"));
+        assert_eq!(present(rtype, &rdata), text, "{rtype}");
+    }
+}
+
 #[test]
 fn every_example_is_right() {
     for form in FORMS {
@@ -122,6 +138,9 @@ const FAULTS: &[(&str, &str, usize, &str)] = &[
     ("TYPE65280", "\\# x", 3, "LENGTH"),
     ("A", "\\# 3 c00002", 0, "not A data"),
     ("MX", "\\# 4 000a0000", 0, "not MX data"),
+    ("LOC", "\\# 3 000203", 0, "not LOC data"),
+    ("IPSECKEY", "\\# 5 0a01020102", 0, "not IPSECKEY data"),
+    ("AMTRELAY", "\\# 2 0083", 0, "not AMTRELAY data"),
     ("TXT", "\\# 0", 0, "not TXT data"),
     // RFC 9460 appendix D.3, and its sections 2.2, 7.1.1 and 8.
     ("SVCB", "1 foo.example.com. key123=abc key123=def", 30, "given twice"),

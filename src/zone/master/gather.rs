@@ -14,7 +14,7 @@ use crate::wire::rdata;
 use crate::zone::check::{MESSAGE_FIXED, MESSAGE_MAX, RECORD_FIXED, normal};
 use crate::zone::lookup::Lookup;
 use crate::zone::model::{Owner, RRset, Soa, Zone};
-use crate::zone::together::{AT_CUT, GLUE};
+use crate::zone::together::{AT_CUT, BESIDE_CNAME_OF_OLD, GLUE};
 
 /// A record that names another of the zone, to be looked at when all owners are known.
 struct Pointer {
@@ -177,7 +177,7 @@ impl Gatherer<'_, '_> {
     /// A CNAME stands alone (RFC 1034 3.6.2). The record that was written later is told.
     fn alone(&mut self, name: &Name, records: &[Record]) {
         let is_alias = |record: &&Record| record.rtype == RecordType::CNAME;
-        let is_other = |record: &&Record| !record.rtype.is_of_aliases() && !OLD_SECURITY.contains(&record.rtype);
+        let is_other = |record: &&Record| !record.rtype.is_of_aliases() && !BESIDE_CNAME_OF_OLD.contains(&record.rtype);
         let Some(alias) = records.iter().position(|record| is_alias(&record)) else {
             return;
         };
@@ -270,9 +270,6 @@ impl Gatherer<'_, '_> {
     }
 }
 
-/// What may stand beside a CNAME of old (RFC 2535 2.3.5).
-const OLD_SECURITY: &[RecordType] = &[RecordType::KEY, RecordType::SIG, RecordType::NXT];
-
 /// Whether a record speaks of names by standing somewhere: signed zones have those at cuts and below.
 fn is_denial(rtype: RecordType) -> bool {
     matches!(rtype, RecordType::RRSIG | RecordType::NSEC | RecordType::NSEC3)
@@ -297,7 +294,7 @@ fn check(zone: &Zone, pointer: &Pointer, told: &mut Told<'_>) {
             !has_address(owner)
         }
         // Glue is asked of the delegation that needs it: a server below its own cut.
-        Lookup::Cut(cut, _) if cut == at => !zone.glue(target).is_some_and(has_address),
+        Lookup::Cut(cut, _) if cut == at => !zone.owners.get(target).is_some_and(has_address),
         Lookup::Empty | Lookup::NameError => true,
         Lookup::Cut(..) | Lookup::Redirect(..) | Lookup::Outside => false,
     };
