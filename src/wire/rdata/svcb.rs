@@ -48,11 +48,7 @@ type Params = BTreeMap<u16, Vec<u8>>;
 pub(super) fn read(reader: &mut Reader<'_>) -> Result<(), RdataError> {
     let tokens = reader.rest_of_tokens();
     let Some(first) = tokens.first() else { return Ok(()) };
-    if reader.out.starts_with(&[0, 0]) {
-        return Err(first
-            .fault("priority 0 makes the record an alias, which takes no parameters")
-            .hint("give a priority of 1 or more to a record with parameters (RFC 9460 2.4)"));
-    }
+    let is_alias = reader.out.starts_with(&[0, 0]);
     let mut params = Params::new();
     let mut places = BTreeMap::new();
     for token in &tokens {
@@ -62,7 +58,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<(), RdataError> {
         }
         places.insert(key, token);
     }
-    if let Some((key, message)) = fault(&params) {
+    if let Some((key, message)) = fault(&params).filter(|_| !is_alias) {
         return Err(places.get(&key).unwrap_or(&first).fault(message));
     }
     for (key, value) in params {
@@ -233,7 +229,8 @@ fn value_fault(key: u16, value: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with parameters that are each right: a key, and what to say of it.
+/// What is wrong with parameters that are each right: a key, and what to say of it. Those of an alias are ignored by all, so that they need not comply
+/// with each other (RFC 9460 2.4.2 and 2.4.3).
 fn fault(params: &Params) -> Option<(u16, String)> {
     let mandatory = params.get(&MANDATORY).map(Vec::as_slice).unwrap_or_default();
     let mut keys = mandatory
@@ -279,7 +276,9 @@ pub(super) fn write(wire: &mut Wire<'_>, words: &mut Vec<String>) -> Option<()> 
         }
         params.insert(key, value.to_vec());
     }
-    if fault(&params).is_some() {
+    // The words before are the priority and the target.
+    let is_alias = words.first().is_some_and(|priority| priority == "0");
+    if fault(&params).is_some() && !is_alias {
         return None;
     }
     for (key, value) in &params {
