@@ -253,6 +253,7 @@ forms! {
     NINFO "TEXT..." "\"status=down\"" [Texts]
     RESINFO "TEXT..." "qnamemin exterr=15-17 infourl=https://resolver.example.com/guide" [Texts]
     WALLET "TEXT..." "BTC \"bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq\"" [Texts]
+    CLA "TEXT..." "TCP-V4-V6" [Texts]
 
     // Of old.
     MD "NAME" "mail" [Name]
