@@ -24,6 +24,7 @@ const DOHPATH: u16 = 7;
 const OHTTP: u16 = 8;
 const TLS_SUPPORTED_GROUPS: u16 = 9;
 const DOCPATH: u16 = 10;
+const PVD: u16 = 11;
 /// Reserved as an invalid key (RFC 9460 14.3.2).
 const INVALID: u16 = 65_535;
 
@@ -40,6 +41,7 @@ const KEYS: &[(&str, u16)] = &[
     ("ohttp", OHTTP),
     ("tls-supported-groups", TLS_SUPPORTED_GROUPS),
     ("docpath", DOCPATH),
+    ("pvd", PVD),
 ];
 
 type Params = BTreeMap<u16, Vec<u8>>;
@@ -217,13 +219,20 @@ fn value_fault(key: u16, value: &[u8]) -> Option<&'static str> {
         ALPN | DOCPATH => strings(value)
             .is_none()
             .then_some("is a list of strings of 1 to 255 octets"),
-        NO_DEFAULT_ALPN | OHTTP if !value.is_empty() => Some("takes no value"),
+        NO_DEFAULT_ALPN | OHTTP | PVD if !value.is_empty() => Some("takes no value"),
         PORT if value.len() != 2 => Some("needs one port, as in `port=8443`"),
         IPV4HINT if value.is_empty() || !value.len().is_multiple_of(4) => Some("needs IPv4 addresses"),
         IPV6HINT if value.is_empty() || !value.len().is_multiple_of(16) => Some("needs IPv6 addresses"),
         ECH if value.is_empty() => Some("needs a value in base64"),
         DOHPATH if value.is_empty() || std::str::from_utf8(value).is_err() => Some("needs a URI template in UTF-8"),
         TLS_SUPPORTED_GROUPS if value.is_empty() || !value.len().is_multiple_of(2) => Some("needs numbers of groups"),
+        TLS_SUPPORTED_GROUPS
+            if numbers()
+                .enumerate()
+                .any(|(at, group)| numbers().take(at).any(|other| other == group)) =>
+        {
+            Some("has every group once")
+        }
         INVALID => Some("is reserved (RFC 9460 14.3.2)"),
         _ => None,
     }
