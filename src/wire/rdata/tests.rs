@@ -126,7 +126,7 @@ const FAULTS: &[(&str, &str, usize, &str)] = &[
     ("DS", "1 5 1 abc", 8, "odd"),
     ("DS", "1 5 1 abcd", 6, "has 2 octets, but one of algorithm 1 has 20"),
     ("DS", "\\# 5 0001050100", 0, "not DS data"),
-    ("ZONEMD", "7 1 2 00", 6, "has 1 octets, but one of algorithm 2 has 64"),
+    ("ZONEMD", "7 1 1 00", 6, "has 1 octets, but the least is 12"),
     ("ZONEMD", "7 1 240 0011", 8, "has 2 octets, but the least is 12"),
     ("SVCB", "3 a. tls-supported-groups=29,23,29", 5, "every group once"),
     ("DS", "1 5 1 ab cg", 10, "`g` does not belong in hexadecimal"),
