@@ -60,7 +60,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<(), RdataError> {
         }
         places.insert(key, token);
     }
-    if let Some((key, message)) = fault(&params).filter(|_| !is_alias) {
+    if let Some((key, message)) = fault(&params, is_alias) {
         return Err(places.get(&key).unwrap_or(&first).fault(message));
     }
     for (key, value) in params {
@@ -238,9 +238,9 @@ fn value_fault(key: u16, value: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with parameters that are each right: a key, and what to say of it. Those of an alias are ignored by all, so that they need not comply
-/// with each other (RFC 9460 2.4.2 and 2.4.3).
-fn fault(params: &Params) -> Option<(u16, String)> {
+/// What is wrong with parameters that are each right: a key, and what to say of it. Those of an alias are ignored by all who read them
+/// (RFC 9460 2.4.2): there `no-default-alpn` may stand alone.
+fn fault(params: &Params, is_alias: bool) -> Option<(u16, String)> {
     let mandatory = params.get(&MANDATORY).map(Vec::as_slice).unwrap_or_default();
     let mut keys = mandatory
         .chunks(2)
@@ -254,7 +254,7 @@ fn fault(params: &Params) -> Option<(u16, String)> {
             ),
         ));
     }
-    let alone = params.contains_key(&NO_DEFAULT_ALPN) && !params.contains_key(&ALPN);
+    let alone = params.contains_key(&NO_DEFAULT_ALPN) && !params.contains_key(&ALPN) && !is_alias;
     alone.then(|| {
         (
             NO_DEFAULT_ALPN,
@@ -287,7 +287,7 @@ pub(super) fn write(wire: &mut Wire<'_>, words: &mut Vec<String>) -> Option<()> 
     }
     // The words before are the priority and the target.
     let is_alias = words.first().is_some_and(|priority| priority == "0");
-    if fault(&params).is_some() && !is_alias {
+    if fault(&params, is_alias).is_some() {
         return None;
     }
     for (key, value) in &params {

@@ -69,13 +69,13 @@ fn data_of_a_kind_without_text_is_read_as_octets() {
     }
 }
 
-/// RFC 9460 2.4.2: those who read an alias ignore its parameters, so that they need not comply with each other, as 2.4.3 has it of others.
+/// RFC 9460 2.4.2: those who read an alias ignore its parameters, so that `no-default-alpn` may stand alone; what is `mandatory` is there all the same.
 #[test]
 fn parameters_of_an_alias_need_not_go_together() {
     for text in [
         "0 a. alpn=\"h2\" port=53",
         "0 . no-default-alpn",
-        "0 . mandatory=key123",
+        "0 . mandatory=key123 key123",
         "0 . key123",
     ] {
         let rtype = RecordType::parse("HTTPS").unwrap();
@@ -177,6 +177,7 @@ const FAULTS: &[(&str, &str, usize, &str)] = &[
     ("SVCB", "1 . no-default-alpn", 4, "needs `alpn`"),
     ("SVCB", "1 . port=53 port=54", 12, "given twice"),
     ("SVCB", "0 foo.example.com. port", 19, "one port"),
+    ("SVCB", "0 foo.example.com. mandatory=alpn", 19, "`alpn`, which is not given"),
     ("SVCB", "1 . key03=x", 4, "not a key"),
     ("SVCB", "1 . key65535=x", 4, "reserved"),
     ("SVCB", "1 . key3=8443", 4, "one port"),
