@@ -368,7 +368,7 @@ impl<'a> Chain<'a> {
         self.tail(&entry.tail, length, counts, found, response, plan)
     }
 
-    /// RFC 2308 2: ends with the SOA of the zone.
+    /// RFC 2308 3: ends with the SOA of the zone.
     fn negative(&self, rcode: Rcode, found: &Found, response: &mut ResponseBuffer, plan: &mut Plan<'_>) -> Step {
         let image = &*self.serving.image;
         let zone = &image.zones[image.names.owner(found.owner).zone as usize];

@@ -18,8 +18,8 @@ pub enum Refusal {
     NotSupported(Rcode),
     /// Only that it should be asked over TCP.
     Truncated,
-    /// What the server says of itself: its version (`version.bind TXT CH`, by custom: RFC 4892 1), or which one it is (`id.server TXT CH`,
-    /// RFC 4892 3).
+    /// What the server says of itself: its version (`version.bind TXT CH`, by custom: RFC 4892 2), or which one it is (`id.server TXT CH`,
+    /// the same).
     About(About),
 }
 
@@ -94,7 +94,7 @@ fn faulty(parsed: &Parsed, request: &Request<'_>, options: &Options) -> Option<R
 fn has_bad_option(edns: &Edns, transport: Transport, options: &Options) -> bool {
     (edns.bad_subnet && options.client_subnet)
         || (edns.bad_cookie && options.cookies != Cookies::Off)
-        // RFC 7828 3.2.1: over UDP the option means nothing, whatever it says.
+        // RFC 7828 3.3.1: over UDP the option means nothing, whatever it says.
         || (edns.keepalive == Keepalive::Stated && transport == Transport::Tcp)
 }
 

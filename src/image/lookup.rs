@@ -2,6 +2,7 @@
 
 use super::Image;
 use super::names::{NONE, OwnerKind};
+use super::tail::Entry;
 use crate::wire::code::RecordType;
 use crate::wire::query::{HEADER, LABELS_MAX, LabelStarts, Parsed};
 
@@ -150,6 +151,9 @@ impl Image {
         let place = entries
             .iter()
             .position(|entry| entry.rtype == qtype || entry.rtype.0 == 0)?;
+        if entries[place].rtype != qtype && qtype.is_of_aliases() && is_alias(entries) {
+            return None;
+        }
         Some((first + place) as u32)
     }
 
@@ -163,4 +167,9 @@ impl Image {
     fn beyond_origin(&self, zone: u32, parsed: &Parsed) -> u16 {
         (usize::from(parsed.name_length) - self.zones[zone as usize].origin.wire().len()) as u16
     }
+}
+
+/// Whether these are the entries of an owner of a CNAME.
+fn is_alias(entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| entry.rtype == RecordType::CNAME)
 }

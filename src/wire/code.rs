@@ -35,6 +35,14 @@ record_types! {
 }
 
 impl RecordType {
+    /// What may stand beside a CNAME (RFC 4035 2.5): its signature, and its link in the chain of names.
+    pub const BESIDE_CNAME: &[RecordType] = &[RecordType::CNAME, RecordType::RRSIG, RecordType::NSEC];
+
+    /// Whether a question for the type is about an alias itself, and is not answered with what the alias stands for.
+    pub fn is_of_aliases(self) -> bool {
+        Self::BESIDE_CNAME.contains(&self)
+    }
+
     /// Reads a mnemonic, in any case, or `TYPEnnn` (RFC 3597 5).
     pub fn parse(text: &str) -> Option<Self> {
         let known = RECORD_TYPES

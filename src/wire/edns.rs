@@ -48,6 +48,24 @@ pub struct Edns {
     pub keepalive: Keepalive,
 }
 
+impl Edns {
+    /// What stands before the options.
+    pub fn without_options(class: u16, ttl: u32) -> Self {
+        let [_, version, flags, _] = ttl.to_be_bytes();
+        Self {
+            udp_size: class,
+            version,
+            dnssec_ok: flags & 0x80 != 0,
+            nsid: false,
+            subnet: None,
+            bad_subnet: false,
+            cookie: None,
+            bad_cookie: false,
+            keepalive: Keepalive::Absent,
+        }
+    }
+}
+
 /// What a query says of the time that its connection may be idle (RFC 7828). It means something over TCP only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keepalive {
@@ -93,18 +111,7 @@ impl Subnet {
 
 /// Reads an OPT record, whose data stands at an offset of the message. `Err` holds what could be read of one whose options are cut off.
 pub fn read(class: u16, ttl: u32, rdata: &[u8], rdata_at: usize) -> Result<Edns, Edns> {
-    let [_, version, flags, _] = ttl.to_be_bytes();
-    let mut edns = Edns {
-        udp_size: class,
-        version,
-        dnssec_ok: flags & 0x80 != 0,
-        nsid: false,
-        subnet: None,
-        bad_subnet: false,
-        cookie: None,
-        bad_cookie: false,
-        keepalive: Keepalive::Absent,
-    };
+    let mut edns = Edns::without_options(class, ttl);
     let mut rest = rdata;
     while !rest.is_empty() {
         let Some(([c1, c0, l1, l0], after)) = rest.split_first_chunk::<4>() else {

@@ -237,9 +237,10 @@ pub fn parse(bytes: &[u8], key: &NameKey) -> Parsed {
     }
     // RFC 9619: a query has one question.
     if [qd1, qd0] != [0, 1] || !question(bytes, key, &mut parsed) {
-        return match [qd1, qd0] {
-            [0, 0] => without_question(bytes, [an1, an0, ns1, ns0, ar1, ar0], parsed),
-            _ => malformed(parsed),
+        let counts = [an1, an0, ns1, ns0, ar1, ar0];
+        return match u16::from_be_bytes([qd1, qd0]) {
+            0 => without_question(bytes, counts, parsed),
+            questions => unreadable_questions(bytes, questions, counts, parsed),
         };
     }
     if [an1, an0, ns1, ns0, ar1, ar0] == [0; 6] {
@@ -249,14 +250,19 @@ pub fn parse(bytes: &[u8], key: &NameKey) -> Parsed {
             malformed(parsed)
         };
     }
-    records(bytes, [an1, an0, ns1, ns0, ar1, ar0], &mut parsed);
+    records(
+        bytes,
+        parsed.question_end(),
+        [an1, an0, ns1, ns0, ar1, ar0],
+        &mut parsed,
+    );
     parsed
 }
 
 /// A message without a question: well formed only if it asks for a cookie.
 #[cold]
 fn without_question(bytes: &[u8], counts: [u8; 6], mut parsed: Parsed) -> Parsed {
-    records(bytes, counts, &mut parsed);
+    records(bytes, HEADER, counts, &mut parsed);
     let has_cookie = |edns: Edns| edns.cookie.is_some() || edns.bad_cookie;
     if parsed.kind != Kind::Query {
         return parsed;
@@ -265,6 +271,18 @@ fn without_question(bytes: &[u8], counts: [u8; 6], mut parsed: Parsed) -> Parsed
         return malformed(parsed);
     }
     parsed.kind = Kind::CookieOnly;
+    parsed
+}
+
+/// A message with several questions, or with one that is none. An OPT record is answered by one all the same (RFC 6891 6.1.1), so it is
+/// looked for, as far as the questions can be skipped.
+#[cold]
+fn unreadable_questions(bytes: &[u8], questions: u16, counts: [u8; 6], parsed: Parsed) -> Parsed {
+    let mut parsed = malformed(parsed);
+    let after = (0..questions).try_fold(HEADER, |at, _| Some(name_end(bytes, at)? + 4));
+    if let Some(at) = after {
+        records(bytes, at, counts, &mut parsed);
+    }
     parsed
 }
 
@@ -323,26 +341,32 @@ fn question(bytes: &[u8], key: &NameKey, parsed: &mut Parsed) -> bool {
     true
 }
 
-/// Walks the records after the question: only an OPT in the additional section means anything to us.
-fn records(bytes: &[u8], counts: [u8; 6], parsed: &mut Parsed) {
+/// Walks the records, which start behind the question: only an OPT in the additional section means anything to us.
+fn records(bytes: &[u8], start: usize, counts: [u8; 6], parsed: &mut Parsed) {
     let [an1, an0, ns1, ns0, ar1, ar0] = counts;
     let before = u32::from(u16::from_be_bytes([an1, an0])) + u32::from(u16::from_be_bytes([ns1, ns0]));
     let additional = u16::from_be_bytes([ar1, ar0]);
-    let mut at = parsed.question_end();
+    let mut at = start;
     for index in 0..before + u32::from(additional) {
         let Some(record) = record(bytes, at) else {
             return spoil(parsed);
         };
         at = record.end;
         if record.rtype != RecordType::OPT {
+            if record.rdata.is_none() {
+                return spoil(parsed);
+            }
             continue;
         }
-        // RFC 6891 6.1.1: in the additional section, once, owned by the root.
-        if index < before || parsed.edns.is_some() || !record.root_owned {
-            parsed.edns = None;
+        // RFC 6891 6.1.1: in the additional section, once, owned by the root. RFC 6891 7: else the response has an OPT record still.
+        let rdata = record
+            .rdata
+            .filter(|_| index >= before && parsed.edns.is_none() && record.root_owned);
+        let Some(rdata) = rdata else {
+            parsed.edns = Some(Edns::without_options(record.class, record.ttl));
             return spoil(parsed);
-        }
-        match edns::read(record.class, record.ttl, record.rdata, record.end - record.rdata.len()) {
+        };
+        match edns::read(record.class, record.ttl, rdata, record.end - rdata.len()) {
             Ok(edns) => {
                 if edns.version > 0 && parsed.kind == Kind::Query {
                     parsed.kind = Kind::BadVersion;
@@ -365,28 +389,28 @@ struct Record<'a> {
     rtype: RecordType,
     class: u16,
     ttl: u32,
-    rdata: &'a [u8],
+    /// None if the message ends before it does.
+    rdata: Option<&'a [u8]>,
     end: usize,
 }
 
-/// The record at an offset, its owner's name skipped over.
-fn record(bytes: &[u8], start: usize) -> Option<Record<'_>> {
+/// Where the name at an offset ends.
+fn name_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
     loop {
         let length = usize::from(*bytes.get(at)?);
         match length {
-            0 => {
-                at += 1;
-                break;
-            }
-            0xc0.. => {
-                at += 2;
-                break;
-            }
+            0 => return Some(at + 1),
+            0xc0.. => return Some(at + 2),
             _ if length > LABEL_MAX => return None,
             _ => at += length + 1,
         }
     }
+}
+
+/// The record at an offset, its owner's name skipped over.
+fn record(bytes: &[u8], start: usize) -> Option<Record<'_>> {
+    let at = name_end(bytes, start)?;
     let root_owned = at == start + 1;
     let [t1, t0, c1, c0, l3, l2, l1, l0, d1, d0] = *bytes.get(at..)?.first_chunk::<10>()?;
     let rdata_at = at + 10;
@@ -396,7 +420,7 @@ fn record(bytes: &[u8], start: usize) -> Option<Record<'_>> {
         rtype: RecordType(u16::from_be_bytes([t1, t0])),
         class: u16::from_be_bytes([c1, c0]),
         ttl: u32::from_be_bytes([l3, l2, l1, l0]),
-        rdata: bytes.get(rdata_at..end)?,
+        rdata: bytes.get(rdata_at..end),
         end,
     })
 }

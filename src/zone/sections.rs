@@ -49,7 +49,7 @@ pub struct Sections<'a> {
     pub additionals: u16,
     /// Where the authority section ends, from the end of the question.
     pub authority_end: usize,
-    /// The records of the additional section, its first, that a referral needs (RFC 9471 2.1): glue below the cut.
+    /// The records of the additional section, its first, that a referral needs (RFC 9471 3.1): glue below the cut.
     pub needed: u16,
     /// The record sets of the additional section: how many records, and where each set ends.
     pub additional_sets: Vec<(u16, usize)>,
@@ -226,7 +226,8 @@ impl<'a> Composer<'a, '_> {
             self.any(owner, name);
             return None;
         }
-        let Some(alias) = owner.rrsets.get(&RecordType::CNAME) else {
+        let alias = owner.rrsets.get(&RecordType::CNAME);
+        let Some(alias) = alias.filter(|_| !qtype.is_of_aliases()) else {
             self.negative(Rcode::NOERROR);
             return None;
         };
@@ -285,7 +286,7 @@ impl<'a> Composer<'a, '_> {
             return;
         };
         self.sections.referral = true;
-        // RFC 1034 4.3.1: the bit speaks of the first owner of the answer section, where there is one.
+        // RFC 1035 4.1.1: the bit speaks of the first owner of the answer section, where there is one.
         self.sections.authoritative = self.sections.answers > 0;
         for data in &rrset.rdata {
             self.writer.record(Owner::Name(cut), RecordType::NS, rrset.ttl, data);
@@ -297,11 +298,9 @@ impl<'a> Composer<'a, '_> {
             .iter()
             .flat_map(|data| rdata::names(RecordType::NS, data))
             .collect();
-        // What is below the cut comes first: without it the child cannot be reached (RFC 9471).
+        // What is below the cut comes first: without it the child cannot be reached (RFC 9471 3.1).
         let (below, beside): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| target.is_at_or_below(cut));
-        for target in &below {
-            self.sets(target, self.zone.owners.get(target), &ADDRESSES);
-        }
+        below.iter().for_each(|target| self.server_addresses(target));
         self.sections.needed = self.sections.additionals;
         beside.iter().for_each(|target| self.server_addresses(target));
     }

@@ -6,9 +6,6 @@ use crate::spec::records::RRsetSpec;
 use crate::wire::code::RecordType;
 use crate::wire::name::Name;
 
-/// What may stand beside a CNAME: its signature and its link in the chain of names (RFC 4034 2 and 3, RFC 2181 10.1).
-pub(super) const BESIDE_CNAME: &[RecordType] = &[RecordType::CNAME, RecordType::RRSIG, RecordType::NSEC];
-
 /// What might stand beside a CNAME of old (RFC 2535 2.3.5).
 pub(super) const BESIDE_CNAME_OF_OLD: &[RecordType] = &[RecordType::KEY, RecordType::SIG, RecordType::NXT];
 
@@ -164,8 +161,8 @@ fn alias(place: &Place<'_>, faults: &mut Faults) -> bool {
         return true;
     }
     let allowed = match place.hold {
-        Hold::Strict => BESIDE_CNAME.to_vec(),
-        Hold::Lenient => [BESIDE_CNAME, BESIDE_CNAME_OF_OLD].concat(),
+        Hold::Strict => RecordType::BESIDE_CNAME.to_vec(),
+        Hold::Lenient => [RecordType::BESIDE_CNAME, BESIDE_CNAME_OF_OLD].concat(),
     };
     let mut others = place.others(&allowed);
     others.extend(place.placed.spec.steer.is_some().then(|| "steer".to_owned()));

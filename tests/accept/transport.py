@@ -1,8 +1,8 @@
 """Transport and EDNS. Cookies by a second implementation, the tests of RFC 8906, messages that are no queries, streams, and a
 datagram from port 0, which needs root. `tests/accept/5` runs it.
 """
-import ipaddress, random, socket, struct, threading, time
-from common import SETTINGS, Daemon, ask, ask_many, ask_tcp, held, query, read, udp_socket, wait_until
+import ipaddress, os, re, socket, struct, threading, time
+from common import SETTINGS, TOP, Daemon, ask, ask_tcp, held, query, read, run, udp_socket, wait_until
 
 FILE, NAME, ORIGIN = "zones/gtm.example.com.toml", "www.gtm.example.com.", "gtm.example.com."
 APEX = '[records]\n"@".NS = "ns.example.net."\n'
@@ -127,18 +127,20 @@ def malformed_holds(daemon, checks):
     silent = [plain[:2] + b"\x81" + plain[3:], plain[:11], plain[:1], b""]
     answered = [octets.hex() for octets in silent if exchange(daemon.address, octets, 0.3)]
     checks.append((f"answered: {answered}", not answered))
-    chance, lost = random.Random(8906), 0
-    changed = []
-    for _ in range(20_000):
-        octets = bytearray(chance.choice([plain, edns]))
-        for _ in range(chance.randint(1, 4)):
-            at = chance.randrange(2, len(octets)); octets[at:at + chance.randint(0, 2)] = bytes([chance.choice([0, 1, 0x3F, 0x40, 0xC0, 0xFF, chance.randrange(256)])]) * chance.randint(0, 2)
-            if len(octets) < 14: break
-        octets[2] &= 0x7F; changed.append(bytes(octets))
-    answers = ask_many(daemon.address, [octets for octets in changed if len(octets) >= 12])
-    for answer in answers: read(answer)
     checks.append(("a panic: " + daemon.told()[-300:], "panic" not in daemon.told()))
-    return len(wrong) + len(silent) + len(answers)
+    return len(wrong) + len(silent)
+
+
+def mutated_hold(checks):
+    """A million changed messages over each transport, whose every answer is held to what it must be; returns words."""
+    done = run(os.path.join(TOP, "tests/mutate"), "--packets", "1000000")
+    read_for_certain = {transport: tuple(map(int, counts)) for transport, *counts in re.findall(r"^(UDP|TCP): \d+ sent, (\d+) read for certain, (\d+) answered", done.stdout, re.M)}
+    memory = re.search(r"^memory: (\d+) KiB .*, (\d+) KiB at the end$", done.stdout, re.M)
+    seconds = re.search(r"^(\d+) s$", done.stdout, re.M)
+    checks.append((f"changed messages: {done.stdout[-500:]}{done.stderr[-500:]}", done.returncode == 0 and memory and seconds and all(count >= 1_000_000 for count, _ in read_for_certain.values()) and len(read_for_certain) == 2))
+    if not memory or not seconds: return "no run of changed messages"
+    told = ", ".join(f"{count:,} over {transport}, {answered:,} of them answered" for transport, (count, answered) in read_for_certain.items())
+    return f"changed messages: {told}, each as it must be, in {seconds[1]} s; memory {int(memory[1]) / 1024:.1f} MiB before, {int(memory[2]) / 1024:.1f} after"
 
 
 def tcp_holds(daemon, checks):
@@ -222,7 +224,7 @@ def transport_and_edns():
     cookies = cookies_hold(checks)
     with Daemon({"windrose.toml": SETTINGS.replace("[control]", 'nsid = "node"\n[control]'), FILE: zone}) as daemon:
         tests_of_rfc, messages = rfc_8906_holds(daemon.address, checks), malformed_holds(daemon, checks)
-        words = [tcp_holds(daemon, checks), port_zero_holds(daemon, checks)]
+        words = [tcp_holds(daemon, checks), port_zero_holds(daemon, checks), mutated_hold(checks)]
         for what, rtype, flags, told in [("NOTIFY", "SOA", 4 << 11, "NOTIMP qr"), ("UPDATE", "SOA", 5 << 11, "NOTIMP qr"), ("AXFR", "AXFR", 0, "REFUSED qr"), ("IXFR", "IXFR", 0, "REFUSED qr")]:
             got, _, edns = ask(daemon.address, ORIGIN, rtype, flags=flags, edns=True)
             checks.append((f"{what}: {got}", got == told and options(edns).get(15) == b"\0\x15"))
@@ -231,4 +233,4 @@ def transport_and_edns():
         checks.append(("NSID", options(ask(daemon.address, NAME, opt=option(3))[2]).get(3) == b"node"))
         checks.append(("the stop", daemon.stop() == 0))
     ok, wrong = held(checks)
-    return ok, f"cookies as RFC 9018 makes them, by a second implementation, {cookies} kinds told apart; {tests_of_rfc} tests of RFC 8906; {messages:,} malformed or mutated messages; {'; '.join(words)}{wrong}"
+    return ok, f"cookies as RFC 9018 makes them, by a second implementation, {cookies} kinds told apart; {tests_of_rfc} tests of RFC 8906; {messages} malformed messages; {'; '.join(words)}{wrong}"

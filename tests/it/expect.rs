@@ -25,6 +25,8 @@ pub(crate) struct Response {
     sections: [Section; 3],
     /// The words of the `edns:` line; a last `*` in a word stands for anything, and `any` alone for OPT record or none.
     edns: Option<Vec<String>>,
+    /// All of it, octet by octet, where that is told too.
+    octets: Vec<u8>,
 }
 
 /// The records of a section.
@@ -85,7 +87,9 @@ impl Expect {
         };
         let mut current = None;
         for line in lines {
-            if let Some(words) = line.strip_prefix("edns:") {
+            if let Some(digits) = line.strip_prefix("octets:") {
+                response.octets.extend(octets(&digits.replace(' ', ""))?);
+            } else if let Some(words) = line.strip_prefix("edns:") {
                 response.edns = Some(words.split_whitespace().map(str::to_owned).collect());
             } else if let Some((section, kind)) = section_head(line)? {
                 response.sections[section].kind = kind;
@@ -134,6 +138,16 @@ impl Expect {
             .iter()
             .find(|section| matches!(section.kind, Kind::OneOf | Kind::AlwaysOneOf))?;
         Some((section.kind, section.alternatives.len()))
+    }
+
+    /// Whether a response has the octets told, if any are. Of those that hickory-server writes nothing is told.
+    pub(crate) fn octets_match(&self, got: Option<&[u8]>) -> Result<(), String> {
+        match (self, got) {
+            (Expect::Response(response), Some(octets)) if !response.octets.is_empty() && response.octets != octets => {
+                Err(format!("the octets are\n    {}", message::hex(octets)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Holds a response (or none) against it: the index of the alternative it is, or what is wrong.

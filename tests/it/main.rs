@@ -30,6 +30,7 @@ mod locations;
 mod master;
 mod message;
 mod metrics;
+mod mutate;
 mod mutations;
 mod plain;
 mod plain_chains;

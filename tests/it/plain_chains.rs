@@ -166,7 +166,8 @@ fn go_on(world: &World, question: &Question, mut way: Way, mut plain: Plain) -> 
 /// Whether a name is an alias for who asks for a type.
 fn is_link(owner: &Owner, qtype: RecordType) -> bool {
     let rrsets = &owner.rrsets;
-    qtype != RecordType::ANY && !rrsets.contains_key(&qtype) && rrsets.contains_key(&RecordType::CNAME)
+    let stays = [RecordType::ANY, RecordType::RRSIG, RecordType::NSEC].contains(&qtype);
+    !stays && !rrsets.contains_key(&qtype) && rrsets.contains_key(&RecordType::CNAME)
 }
 
 fn record(owner: &Name, rtype: RecordType, rrset: &RRset) -> Record {

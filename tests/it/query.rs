@@ -22,6 +22,8 @@ pub(crate) struct Query {
     pub(crate) tcp: bool,
     /// The resolver's address; over the network only loopback addresses can be sent from.
     pub(crate) from: Option<IpAddr>,
+    /// When it is asked, in seconds since 1970, if the answer depends on it.
+    pub(crate) now: Option<u32>,
     /// The most octets that a response over UDP may have.
     pub(crate) room: usize,
 }
@@ -33,6 +35,7 @@ impl Default for Query {
             udp: true,
             tcp: true,
             from: None,
+            now: None,
             room: 512,
         }
     }
@@ -104,9 +107,10 @@ impl Query {
         };
         let mut digits = String::new();
         for word in text.split_whitespace() {
-            match word {
-                "+tcp" => query.udp = false,
-                "+udp" => query.tcp = false,
+            match word.split_once('=').unwrap_or((word, "")) {
+                ("+tcp", _) => query.udp = false,
+                ("+udp", _) => query.tcp = false,
+                ("+from", address) => query.from = Some(address.parse().map_err(|_| "no address")?),
                 _ => digits.push_str(word),
             }
         }
@@ -183,6 +187,7 @@ impl Draft {
             "+tcp" => query.udp = false,
             "+udp" => query.tcp = false,
             "+from" => query.from = Some(value.parse().map_err(|_| "no address")?),
+            "+now" => query.now = Some(value.parse().map_err(|_| "no time")?),
             "+norec" => self.flags &= !0x0100,
             "+opcode" => self.flags = self.flags & 0x87ff | number("an opcode")? << 11,
             "+class" => self.class = class(value)?,

@@ -192,6 +192,7 @@ fn check_octets(serving: &Serving, request: &Request<'_>, response: &mut Respons
     hickory_reads(&answered)?;
     let message = decode(&answered)?;
     rfc::header(octets, &message)?;
+    rfc::opt_for_opt(octets, &message)?;
     if octets[2] & 0x80 != 0 {
         return Err("a response was answered".to_owned());
     }

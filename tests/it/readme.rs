@@ -35,6 +35,36 @@ const AROUND: [(&str, &str); 7] = [
     ("[probes.web]", "kind = \"http\"\n"),
 ];
 
+/// Every case that docs/conformance.md names is there, and every case of an RFC is named.
+#[test]
+fn conformance_names_cases_that_exist() {
+    let text = fs::read_to_string(top().join("docs/conformance.md")).unwrap();
+    let cases = files("tests/cases", "case");
+    let there: Vec<&str> = cases
+        .iter()
+        .map(|(path, _)| {
+            path.strip_prefix("tests/cases/")
+                .unwrap()
+                .strip_suffix(".case")
+                .unwrap()
+        })
+        .collect();
+    let subject = |word: &str| word.split_once('/').map(|(subject, _)| subject.to_owned());
+    let is_case = |word: &&str| there.iter().any(|case| subject(case) == subject(word));
+    let words = text.split('`').skip(1).step_by(2);
+    let named: Vec<&str> = words.filter(|word| word.contains('/')).filter(is_case).collect();
+    let fits = |name: &str, case: &str| match name.strip_suffix('*') {
+        Some(start) => case.starts_with(start),
+        None => case == name,
+    };
+    for name in &named {
+        assert!(there.iter().any(|case| fits(name, case)), "no case is called `{name}`");
+    }
+    for case in there.iter().filter(|case| case.starts_with("rfc/")) {
+        assert!(named.iter().any(|name| fits(name, case)), "`{case}` is not named");
+    }
+}
+
 /// A fenced block of a document.
 struct Block {
     /// The document, and the line of the fence.

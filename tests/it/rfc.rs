@@ -97,6 +97,43 @@ pub(crate) fn header(query: &[u8], message: &Message) -> Result<(), String> {
     hold(message.flags & 0x00f0 == 0, "RA, Z, AD or CD")
 }
 
+/// RFC 6891 6.1.1 and 7: who sends an OPT record gets one, be it one that cannot be read; who sends none gets none.
+pub(crate) fn opt_for_opt(query: &[u8], message: &Message) -> Result<(), String> {
+    match sends_opt(query) {
+        Some(true) => hold(message.opt.is_some(), "no OPT record for one"),
+        Some(false) | None => hold(message.opt.is_none(), "an OPT record for none"),
+    }
+}
+
+/// Whether a message has an OPT record, as far as it can be read; `None` if it cannot be read to its end, and has none before.
+fn sends_opt(query: &[u8]) -> Option<bool> {
+    let count = |at: usize| u32::from(u16::from_be_bytes([query[at], query[at + 1]]));
+    let mut at = 12;
+    for _ in 0..count(4) {
+        at = after_name(query, at)? + 4;
+    }
+    for _ in 0..count(6) + count(8) + count(10) {
+        let fixed = after_name(query, at)?;
+        let fields = query.get(fixed..fixed + 10)?;
+        if fields[..2] == RecordType::OPT.0.to_be_bytes() {
+            return Some(true);
+        }
+        at = fixed + 10 + usize::from(u16::from_be_bytes([fields[8], fields[9]]));
+        query.get(..at)?;
+    }
+    Some(false)
+}
+
+/// Where a name ends; a pointer is not followed.
+fn after_name(query: &[u8], start: usize) -> Option<usize> {
+    match *query.get(start)? {
+        0 => Some(start + 1),
+        length @ 1..64 => after_name(query, start + 1 + usize::from(length)),
+        0xc0.. => Some(start + 2),
+        _ => None,
+    }
+}
+
 /// What holds of the records of a response to a well-formed query.
 pub(crate) fn records(world: &World, question: &Question, message: &Message) -> Result<(), String> {
     let [answers, authority, additional] = &message.sections;
@@ -120,7 +157,7 @@ pub(crate) fn records(world: &World, question: &Question, message: &Message) -> 
     sets_are_whole(world, question, message)?;
     let soa = authority.iter().any(|record| record.rtype == RecordType::SOA.0);
     let referral = !soa && !authority.is_empty();
-    // RFC 1034 4.3.1: the bit speaks of the first owner of the answer section.
+    // RFC 1035 4.1.1: the bit speaks of the first owner of the answer section.
     if message.flags & TC == 0 || !empty {
         let authoritative = !(referral && answers.is_empty());
         hold(
@@ -159,7 +196,7 @@ pub(crate) fn records(world: &World, question: &Question, message: &Message) -> 
             "DS is the parent's",
         )?;
     } else if message.flags & TC == 0 && answers.is_empty() && !steered_somewhere(zone) {
-        hold(soa, "RFC 2308 2.2: a negative answer has the SOA")?;
+        hold(soa, "RFC 2308 3: a negative answer has the SOA")?;
     }
     Ok(())
 }
@@ -211,7 +248,7 @@ fn owners_are_a_chain(question: &Question, answers: &[Record]) -> Result<(), Str
     Ok(())
 }
 
-/// RFC 2181 5: a record set is sent whole or not at all.
+/// RFC 2181 5.1: a record set is sent whole or not at all.
 fn sets_are_whole(world: &World, question: &Question, message: &Message) -> Result<(), String> {
     for section in &message.sections {
         for record in section {

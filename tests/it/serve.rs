@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
 
-use crate::daemon::{Daemon, SETTINGS, ask, framed, run, wait_until};
+use crate::daemon::{DEADLINE, Daemon, SETTINGS, ask, framed, query, run, wait_until};
 
 const ZONE: &str = "[records]\n\"@\".NS = \"ns1\"\nns1.A = \"192.0.2.1\"\nwww.A = \"192.0.2.7\"\n";
 const NAME: &str = "www.example.org";
@@ -33,6 +33,21 @@ fn every_address_is_printed_and_answers_both_ways() {
     assert_eq!(ended.status.code(), Some(0));
     let expected = format!("listening on {first} (UDP and TCP)\nlistening on {second} (UDP and TCP)\nready: 1 zone\n");
     assert_eq!(ended.stdout, expected);
+}
+
+/// RFC 2181 4.1: a datagram is answered from the address that it was sent to, and from no other.
+#[test]
+fn a_wildcard_address_answers_from_the_one_asked() {
+    let listen = SETTINGS.replace("127.0.0.1:0", "0.0.0.0:0");
+    let daemon = Daemon::start(&[("windrose.toml", &listen), (FILE, ZONE)]);
+    for host in [[127, 0, 0, 1], [127, 0, 0, 2], [127, 9, 8, 7]] {
+        let asked = SocketAddr::from((host, daemon.address().port()));
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.send_to(&query(5, NAME), asked).unwrap();
+        let (_, from) = socket.recv_from(&mut [0; 512]).unwrap();
+        assert_eq!(from, asked);
+    }
 }
 
 #[test]

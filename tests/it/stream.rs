@@ -14,6 +14,7 @@ const ADDRESS: [u8; 4] = [192, 0, 2, 7];
 /// Of one client: see `Limits::per_client`.
 const PER_CLIENT: usize = 128;
 
+/// RFC 7766 6.2.1.1: "The server SHOULD answer all pipelined queries, even if they are received in quick succession."
 #[test]
 fn a_hundred_queries_of_one_write_are_answered_in_order() {
     let daemon = Daemon::start(&[ZONE]);
@@ -26,6 +27,7 @@ fn a_hundred_queries_of_one_write_are_answered_in_order() {
     }
 }
 
+/// RFC 7766 8: servers "MUST NOT close a connection simply because the first "read" from the TCP layer does not contain the entire DNS message".
 #[test]
 fn a_query_may_come_octet_by_octet_and_the_last_one_before_the_end() {
     let daemon = Daemon::start(&[ZONE]);
@@ -84,6 +86,7 @@ fn what_is_no_query_closes_the_connection() {
     }
 }
 
+/// RFC 7766 6.2.2: "servers MAY impose limits on the number of concurrent TCP connections being handled for any particular client".
 #[test]
 fn one_client_cannot_shut_out_another() {
     let daemon = Daemon::start(&[ZONE]);

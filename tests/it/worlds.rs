@@ -218,7 +218,7 @@ impl SetPlan {
                 (RecordType::TXT, *ttl, lengths.iter().map(text).collect())
             }
             Self::Opaque(RecordType::HINFO) => (RecordType::HINFO, 60, vec![b"\x01c\x01o".to_vec()]),
-            // Never empty data, which is legal (RFC 3597 4) but which hickory-proto refuses.
+            // Never empty data, which is legal (RFC 3597 5) but which hickory-proto refuses.
             Self::Opaque(rtype) => (*rtype, 60, vec![vec![1, 2, 3], vec![0]]),
         };
         add(owner, rtype, ttl, rdata);

@@ -163,7 +163,7 @@ const DS_DIGESTS: Lengths = &[(1, 20), (2, 32), (4, 48)];
 /// RFC 8976 2.2.4; its appendix A.3 has digests of SHA-384 that are shorter than that makes them, under a scheme of its own.
 const ZONE_DIGEST_MIN: usize = 12;
 
-/// Schemes of DSYNC (RFC 9859 2.3).
+/// Schemes of DSYNC (RFC 9859).
 const DSYNC_SCHEME: Mnemonics = &[("NOTIFY", 1)];
 
 macro_rules! forms {

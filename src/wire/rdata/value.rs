@@ -125,7 +125,7 @@ pub(super) fn pairs(text: &str, octets: usize) -> Option<Vec<u8>> {
         .flatten()
 }
 
-/// Four groups of 16 bits, of which leading zeros may be left out (RFC 6742 2.2.2).
+/// Four groups of 16 bits, of which leading zeros may be left out (RFC 6742).
 pub(super) fn locator(text: &str) -> Option<Vec<u8>> {
     let groups: Vec<&str> = text.split(':').collect();
     let whole = groups.len() == 4 && groups.iter().all(|group| (1..=4).contains(&group.len()));

@@ -14,7 +14,7 @@ use crate::wire::rdata;
 use crate::zone::check::{MESSAGE_FIXED, MESSAGE_MAX, RECORD_FIXED, normal};
 use crate::zone::lookup::Lookup;
 use crate::zone::model::{Owner, RRset, Soa, Zone};
-use crate::zone::together::{AT_CUT, BESIDE_CNAME, BESIDE_CNAME_OF_OLD, GLUE};
+use crate::zone::together::{AT_CUT, BESIDE_CNAME_OF_OLD, GLUE};
 
 /// A record that names another of the zone, to be looked at when all owners are known.
 struct Pointer {
@@ -177,8 +177,7 @@ impl Gatherer<'_, '_> {
     /// A CNAME stands alone (RFC 1034 3.6.2). The record that was written later is told.
     fn alone(&mut self, name: &Name, records: &[Record]) {
         let is_alias = |record: &&Record| record.rtype == RecordType::CNAME;
-        let is_other =
-            |record: &&Record| !BESIDE_CNAME.contains(&record.rtype) && !BESIDE_CNAME_OF_OLD.contains(&record.rtype);
+        let is_other = |record: &&Record| !record.rtype.is_of_aliases() && !BESIDE_CNAME_OF_OLD.contains(&record.rtype);
         let Some(alias) = records.iter().position(|record| is_alias(&record)) else {
             return;
         };

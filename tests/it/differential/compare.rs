@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::questions::{ANY, Asked, DS};
+use super::questions::{ANY, Asked, DS, RRSIG};
 use super::servers::Peer;
 use super::zones::{Made, wire};
 use crate::message::{Message, Record, decode_any, flag_names, rcode_name};
@@ -11,8 +11,11 @@ use crate::message::{Message, Record, decode_any, flag_names, rcode_name};
 const NS: u16 = 2;
 const CNAME: u16 = 5;
 const SOA: u16 = 6;
+const NSEC: u16 = 47;
+const NSEC3: u16 = 50;
 const DNAME: u16 = 39;
 const TC: u16 = 0x0200;
+const CD: u16 = 0x0010;
 
 /// A response as it is compared.
 #[derive(Debug, Clone)]
@@ -97,6 +100,9 @@ impl fmt::Display for Shape {
     }
 }
 
+/// Types that no record has: a question about them is about messages (RFC 6895 3.1).
+const META: [u16; 6] = [0, 41, 249, 250, 253, 254];
+
 /// How many links of a chain are followed.
 const LINKS_MAX: usize = 16;
 
@@ -117,6 +123,18 @@ pub(crate) struct Pair<'a> {
 }
 
 impl Pair<'_> {
+    /// Whether one of these zones has a part in it.
+    pub(crate) fn touches(&self, origins: &BTreeSet<Vec<u8>>) -> bool {
+        let shapes = [&self.ours, &self.theirs];
+        let records = shapes.into_iter().flat_map(|shape| shape.sections.iter().flatten());
+        let name = wire(&self.asked.name);
+        let named = records.flat_map(|record| [&record.owner, &record.rdata]).chain([&name]);
+        let mut zones = named
+            .filter_map(|name| self.origin_of(name))
+            .chain(self.answering(&name));
+        zones.any(|origin| origins.contains(origin))
+    }
+
     /// The kinds of difference; `?` begins those that are not explained.
     pub(crate) fn differences(mut self) -> Vec<String> {
         let mut kinds = Vec::new();
@@ -125,6 +143,10 @@ impl Pair<'_> {
         }
         if self.theirs.message.sections[0].len() > self.theirs.answers().len() {
             kinds.push("records repeated in a circle of aliases".to_owned());
+        }
+        if self.peer == Peer::Bind && !self.ours.flag(CD) && self.theirs.flag(CD) {
+            self.theirs.message.flags &= !CD;
+            kinds.push("CD is copied".to_owned());
         }
         match self.explained() {
             Some(kind) => kinds.push(kind.to_owned()),
@@ -193,7 +215,7 @@ impl Pair<'_> {
             if length == 0 {
                 return None;
             }
-            rest = &rest[length + 1..];
+            rest = rest.get(length + 1..)?; // What is data, and no name, may end here.
         }
     }
 
@@ -233,6 +255,14 @@ impl Pair<'_> {
         if self.asked.qtype == 0 && theirs.rcode() == 4 {
             return Some("type 0 is NOTIMP");
         }
+        if self.peer == Peer::Bind && META.contains(&self.asked.qtype) && [1, 4].contains(&theirs.rcode()) {
+            return Some("a meta type is FORMERR or NOTIMP");
+        }
+        let servfail = theirs.rcode() == 2 && theirs.answers().is_subset(ours.answers());
+        let circles = ours.chain(&name).len() >= ours.answers().len();
+        if self.peer == Peer::Bind && servfail && ours.rcode() == 0 && !ours.answers().is_empty() && circles {
+            return Some("SERVFAIL for a circle of aliases");
+        }
         let glue_elsewhere = theirs.sections[2]
             .difference(&ours.sections[2])
             .any(|record| self.exists_elsewhere(&record.owner));
@@ -263,10 +293,15 @@ impl Pair<'_> {
             .answers()
             .iter()
             .any(|record| record.rtype == CNAME && record.owner == *their_end);
-        if alias_there && is_begun && [46, 47, 50].contains(&self.asked.qtype) {
-            return Some("RRSIG, NSEC or NSEC3 of an alias");
+        let qtype = self.asked.qtype;
+        if self.peer == Peer::Nsd && alias_there && is_begun && qtype == NSEC3 {
+            return Some("NSEC3 of an alias");
         }
         let [our_links, their_links] = [ours, theirs].map(|shape| shape.chain(&name).len());
+        let goes_on = ours.answers().is_subset(theirs.answers()) && their_links > our_links;
+        if self.peer == Peer::Nsd && goes_on && [RRSIG, NSEC].contains(&qtype) {
+            return Some("RRSIG or NSEC of an alias");
+        }
         if self.peer == Peer::Knot && our_links > KNOTS_LINKS_MAX && their_links == KNOTS_LINKS_MAX && is_begun {
             return Some("a chain of more than five links");
         }
@@ -285,7 +320,6 @@ impl Pair<'_> {
             return Some("a chain of more than 16 links");
         }
         let leads_below = |dname: &&Record| is_at_or_below(&dname.rdata, &dname.owner);
-        let goes_on = ours.answers().is_subset(theirs.answers()) && their_links > our_links;
         if ours.answers().iter().filter(is_dname).any(|dname| leads_below(&dname)) && (goes_on || theirs.rcode() == 6) {
             return Some("a DNAME that leads below itself");
         }

@@ -1,6 +1,6 @@
-//! The servers that are asked: NSD and Knot as children on loopback, with ports found free, and how any of them is asked.
+//! The servers that are asked: NSD, Knot and BIND as children on loopback, with ports found free, and how any of them is asked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::questions::{Asked, octets};
-use super::zones::{Made, dotted};
+use super::zones::{Made, dotted, wire};
 use crate::daemon::DEADLINE;
 
 /// Ports that were free may be taken when a server comes to bind them: so many are tried.
@@ -28,14 +28,19 @@ const RESEND: Duration = Duration::from_secs(2);
 pub(crate) enum Peer {
     Nsd,
     Knot,
+    Bind,
 }
 
 impl Peer {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Nsd, Self::Knot, Self::Bind];
+
     /// Its name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Peer::Nsd => "NSD",
             Peer::Knot => "Knot",
+            Peer::Bind => "BIND",
         }
     }
 
@@ -44,6 +49,7 @@ impl Peer {
         let (file, places) = match self {
             Peer::Nsd => ("nsd", ["/usr/sbin/nsd", "/usr/local/sbin/nsd", "/usr/bin/nsd"]),
             Peer::Knot => ("knotd", ["/usr/sbin/knotd", "/usr/local/sbin/knotd", "/usr/bin/knotd"]),
+            Peer::Bind => ("named", ["/usr/sbin/named", "/usr/local/sbin/named", "/usr/bin/named"]),
         };
         let on_path = Command::new(file)
             .arg("-V")
@@ -70,12 +76,21 @@ impl Peer {
                  stderr\n    any: error\ntemplate:\n  - id: default\n    storage: \"{folder}\"\n    semantic-checks: \
                  off\n    zonefile-sync: -1\n    journal-content: none\nzone:\n"
             ),
+            Peer::Bind => format!(
+                "options {{\n directory \"{folder}\";\n listen-on port {port} {{ 127.0.0.1; }};\n listen-on-v6 {{ none; }};\n \
+                 pid-file \"{folder}/named.pid\";\n session-keyfile \"{folder}/session.key\";\n recursion no;\n \
+                 dnssec-validation no;\n notify no;\n minimal-responses no-auth;\n max-udp-size 1232;\n \
+                 edns-udp-size 1232;\n check-names primary ignore;\n check-integrity no;\n check-mx ignore;\n check-mx-cname ignore;\n \
+                 check-srv-cname ignore;\n check-sibling no;\n check-spf ignore;\n empty-zones-enable no;\n \
+                 zero-no-soa-ttl no;\n}};\ncontrols {{ }};\n"
+            ),
         };
         for (index, zone) in zones.iter().enumerate() {
             let name = dotted(&zone.origin);
             let _ = match self {
                 Peer::Nsd => writeln!(text, "zone:\n name: \"{name}\"\n zonefile: \"{index}.zone\""),
                 Peer::Knot => writeln!(text, "  - domain: \"{name}\"\n    file: \"{index}.zone\""),
+                Peer::Bind => writeln!(text, "zone \"{name}\" {{ type primary; file \"{index}.zone\"; }};"),
             };
         }
         text
@@ -101,9 +116,19 @@ impl Peer {
         let port = free_port();
         let settings = folder.path().join("settings.conf");
         std::fs::write(&settings, self.settings(folder.path(), port, zones)).unwrap();
-        let mut command = Command::new(self.program().unwrap());
-        if self == Peer::Nsd {
-            command.arg("-d");
+        // A profile of AppArmor for the installed path would keep BIND from files of ours.
+        let installed = self.program().unwrap();
+        let copy = folder.path().join("named");
+        let is_copied = self == Peer::Bind && std::fs::copy(installed, &copy).is_ok();
+        let mut command = Command::new(if is_copied {
+            copy.as_os_str()
+        } else {
+            installed.as_ref()
+        });
+        match self {
+            Peer::Nsd => _ = command.arg("-d"),
+            Peer::Knot => {}
+            Peer::Bind => _ = command.args(["-g", "-n", "1"]),
         }
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         command
@@ -117,12 +142,26 @@ impl Peer {
             child,
             address: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
             folder,
+            lacks: BTreeSet::new(),
         };
-        if zones.iter().all(|zone| running.answers(zone)) {
-            Ok(running)
-        } else {
-            Err(running.log())
+        if self == Peer::Bind && !running.says("all zones loaded") {
+            return Err(running.log());
         }
+        for zone in zones {
+            match running.answers(zone) {
+                Some(true) => {}
+                // It takes less than others: name servers need addresses, wildcards have none.
+                Some(false) if self == Peer::Bind => _ = running.lacks.insert(wire(&zone.origin)),
+                Some(false) => panic!(
+                    "{} does not load {}: {}",
+                    self.name(),
+                    dotted(&zone.origin),
+                    running.log()
+                ),
+                None => return Err(running.log()),
+            }
+        }
+        Ok(running)
     }
 }
 
@@ -143,29 +182,47 @@ pub(crate) struct Running {
     child: Child,
     pub(crate) address: SocketAddr,
     folder: TempDir,
+    /// The origins, on the wire and in lower case, of the zones that it would not load.
+    pub(crate) lacks: BTreeSet<Vec<u8>>,
 }
 
 impl Running {
-    /// Waits until it answers for a zone; false if it ends instead.
-    fn answers(&mut self, zone: &Made) -> bool {
+    /// Waits until it has said something; false if it ends instead.
+    fn says(&mut self, words: &str) -> bool {
+        let deadline = Instant::now() + DEADLINE;
+        while Instant::now() < deadline {
+            if self.log().contains(words) {
+                return true;
+            }
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+        panic!("it never says {words:?}: {}", self.log());
+    }
+
+    /// Waits until it answers for a zone, or says that it does not have it; `None` if it ends instead.
+    fn answers(&mut self, zone: &Made) -> Option<bool> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let deadline = Instant::now() + DEADLINE;
         let mut response = [0; 4096];
         while Instant::now() < deadline {
             if self.child.try_wait().unwrap().is_some() {
-                return false;
+                return None;
             }
             // Nobody may listen yet: then this, or what follows it, is an error.
             let _ = socket.send_to(&octets(1, 0, &zone.origin, 6, 1, None), self.address);
             if let Ok((length, from)) = socket.recv_from(&mut response)
                 && from == self.address
                 && length > 12
-                && response[2] & 4 != 0
-                && response[3] & 15 == 0
-                && response[7] == 1
             {
-                return true;
+                let has_it = response[2] & 4 != 0 && response[3] & 15 == 0 && response[7] == 1;
+                // NSD and Knot say so too while they still load.
+                if has_it || self.log().contains("all zones loaded") {
+                    return Some(has_it);
+                }
             }
         }
         panic!(
