@@ -280,6 +280,11 @@ impl<'s> OwnerReader<'s> {
                 );
                 continue;
             }
+            if has_idle_parameters(rtype, &octets) {
+                let hint = "give a priority of 1 or more to a record with parameters (RFC 9460 2.4.2)".to_owned();
+                let message = "priority 0 makes the record an alias, whose parameters everyone ignores";
+                faults.warning_hint(&text.span, message, hint);
+            }
             if let Some(name) = target(rtype, &octets) {
                 placed.targets.push(Target {
                     rtype,
@@ -364,6 +369,15 @@ fn target(rtype: RecordType, octets: &[u8]) -> Option<Name> {
     );
     let offset = name_offset(rtype).filter(|_| checked)?;
     Name::from_wire(octets.get(offset..)?)
+}
+
+/// Whether a record that makes an alias has parameters all the same.
+fn has_idle_parameters(rtype: RecordType, octets: &[u8]) -> bool {
+    let is_alias = matches!(rtype, RecordType::SVCB | RecordType::HTTPS) && octets.starts_with(&[0, 0]);
+    is_alias
+        && rdata::names(rtype, octets)
+            .iter()
+            .any(|target| octets.len() > 2 + target.wire().len())
 }
 
 /// The name at the end of a record in presentation form.

@@ -47,6 +47,8 @@ pub(super) enum Field {
     Hash,
     /// Octets to the end, as hexadecimal.
     Hex,
+    /// The same: a digest of the length that goes with the algorithm in the octet before, or of at least so many octets.
+    Digest(Lengths, usize),
     /// Octets to the end, as base64.
     Base64,
     /// The same, or nothing.
@@ -152,6 +154,15 @@ const TLSA_USAGE: Mnemonics = &[
 const TLSA_SELECTOR: Mnemonics = &[("Cert", 0), ("SPKI", 1), ("PrivSel", 255)];
 const TLSA_MATCHING: Mnemonics = &[("Full", 0), ("SHA2-256", 1), ("SHA2-512", 2), ("PrivMatch", 255)];
 
+/// Octets of a digest, by its algorithm.
+pub(super) type Lengths = &'static [(u8, usize)];
+
+/// SHA-1 (RFC 4034 A.2), SHA-256 (RFC 4509 2.2) and SHA-384 (RFC 6605 2).
+const DS_DIGESTS: Lengths = &[(1, 20), (2, 32), (4, 48)];
+
+/// RFC 8976 2.2.4; its appendix A.3 has digests of SHA-384 that are shorter than that makes them, under a scheme of its own.
+const ZONE_DIGEST_MIN: usize = 12;
+
 /// Schemes of DSYNC (RFC 9859).
 const DSYNC_SCHEME: Mnemonics = &[("NOTIFY", 1)];
 
@@ -198,12 +209,12 @@ forms! {
 
     // DNSSEC.
     DS "KEYTAG ALGORITHM DIGESTTYPE HEX" "60485 5 1 2BB183AF5F22588179A53B0A98631FAD1A292118"
-        [U16, Code8(ALGORITHM), U8, Hex]
-    CDS "KEYTAG ALGORITHM DIGESTTYPE HEX" "0 0 0 00" [U16, Code8(ALGORITHM), U8, Hex]
+        [U16, Code8(ALGORITHM), U8, Digest(DS_DIGESTS, 1)]
+    CDS "KEYTAG ALGORITHM DIGESTTYPE HEX" "0 0 0 00" [U16, Code8(ALGORITHM), U8, Digest(DS_DIGESTS, 1)]
     DLV "KEYTAG ALGORITHM DIGESTTYPE HEX" "60485 5 1 2BB183AF5F22588179A53B0A98631FAD1A292118"
-        [U16, Code8(ALGORITHM), U8, Hex]
+        [U16, Code8(ALGORITHM), U8, Digest(DS_DIGESTS, 1)]
     TA "KEYTAG ALGORITHM DIGESTTYPE HEX" "60485 5 1 2BB183AF5F22588179A53B0A98631FAD1A292118"
-        [U16, Code8(ALGORITHM), U8, Hex]
+        [U16, Code8(ALGORITHM), U8, Digest(DS_DIGESTS, 1)]
     DNSKEY "FLAGS PROTOCOL ALGORITHM BASE64" "257 3 15 l02Woi0iS8Aa25FQkUd9RMzZHJpBoRQwAQEX1SxZJA4="
         [U16, U8, Code8(ALGORITHM), Base64]
     CDNSKEY "FLAGS PROTOCOL ALGORITHM BASE64" "0 3 0 AA==" [U16, U8, Code8(ALGORITHM), Base64]
@@ -224,7 +235,7 @@ forms! {
     DSYNC "TYPE SCHEME PORT NAME" "CDS NOTIFY 5359 cds-scanner.example.net." [Type, Code8(DSYNC_SCHEME), U16, Name]
     ZONEMD "SERIAL SCHEME ALGORITHM HEX"
         "2018031500 1 1 FEBE3D4CE2EC2FFA4BA99D46CD69D6D29711E55217057BEE7EB1A7B641A47BA7FED2DD5B97AE499FAFA4F22C6BD647DE"
-        [U32, U8, U8, Hex]
+        [U32, U8, U8, Digest(&[], ZONE_DIGEST_MIN)]
     TALINK "PREVIOUS NEXT" "h0 h2" [Name, Name]
 
     // Hosts, keys and gateways.
@@ -253,6 +264,7 @@ forms! {
     NINFO "TEXT..." "\"status=down\"" [Texts]
     RESINFO "TEXT..." "qnamemin exterr=15-17 infourl=https://resolver.example.com/guide" [Texts]
     WALLET "TEXT..." "BTC \"bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq\"" [Texts]
+    CLA "TEXT..." "TCP-V4-V6" [Texts]
 
     // Of old.
     MD "NAME" "mail" [Name]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use data_encoding::{BASE32HEX_NOPAD, BASE64, HEXLOWER_PERMISSIVE};
 
-use super::form::{Field, Form, Mnemonics, form};
+use super::form::{Field, Form, Lengths, Mnemonics, form};
 use super::token::{Token, tokens};
 use super::value::{self, address, join, number, record_type, time};
 use super::{RDATA_MAX, RdataError, TEXT_MAX, gateway, loc, old, svcb, write};
@@ -87,6 +87,14 @@ fn is_of_a_kind_without_text(form: &Form, octets: &[u8]) -> bool {
         ([Field::IpsecKey], [_, kind, _, ..]) => *kind > gateway::GATEWAY_KIND_MAX,
         ([Field::AmtRelay], [_, kind, ..]) => kind & 0x7f > gateway::GATEWAY_KIND_MAX,
         _ => false,
+    }
+}
+
+/// What length a digest should have, if it is not this one.
+pub(super) fn digest_fault(lengths: Lengths, least: usize, algorithm: u8, length: usize) -> Option<String> {
+    match lengths.iter().find(|(known, _)| *known == algorithm) {
+        Some((_, right)) => (*right != length).then(|| format!("one of algorithm {algorithm} has {right}")),
+        None => (length < least).then(|| format!("the least is {least}")),
     }
 }
 
@@ -222,6 +230,18 @@ impl<'t> Reader<'t> {
             Field::Hex => {
                 self.need(label)?;
                 let octets = self.hex_to_end()?;
+                self.out.extend(octets);
+                Ok(())
+            }
+            Field::Digest(lengths, least) => {
+                self.need(label)?;
+                let place = self.rest().first().map_or(self.end, |token| token.offset);
+                let octets = self.hex_to_end()?;
+                let algorithm = self.out.last().copied().unwrap_or_default();
+                if let Some(wanted) = digest_fault(lengths, least, algorithm, octets.len()) {
+                    let message = format!("the digest has {} octets, but {wanted}", octets.len());
+                    return Err(RdataError::new(place, message));
+                }
                 self.out.extend(octets);
                 Ok(())
             }

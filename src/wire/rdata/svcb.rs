@@ -24,6 +24,7 @@ const DOHPATH: u16 = 7;
 const OHTTP: u16 = 8;
 const TLS_SUPPORTED_GROUPS: u16 = 9;
 const DOCPATH: u16 = 10;
+const PVD: u16 = 11;
 /// Reserved as an invalid key (RFC 9460 14.3.2).
 const INVALID: u16 = 65_535;
 
@@ -40,6 +41,7 @@ const KEYS: &[(&str, u16)] = &[
     ("ohttp", OHTTP),
     ("tls-supported-groups", TLS_SUPPORTED_GROUPS),
     ("docpath", DOCPATH),
+    ("pvd", PVD),
 ];
 
 type Params = BTreeMap<u16, Vec<u8>>;
@@ -48,11 +50,7 @@ type Params = BTreeMap<u16, Vec<u8>>;
 pub(super) fn read(reader: &mut Reader<'_>) -> Result<(), RdataError> {
     let tokens = reader.rest_of_tokens();
     let Some(first) = tokens.first() else { return Ok(()) };
-    if reader.out.starts_with(&[0, 0]) {
-        return Err(first
-            .fault("priority 0 makes the record an alias, which takes no parameters")
-            .hint("give a priority of 1 or more to a record with parameters (RFC 9460 2.4)"));
-    }
+    let is_alias = reader.out.starts_with(&[0, 0]);
     let mut params = Params::new();
     let mut places = BTreeMap::new();
     for token in &tokens {
@@ -62,7 +60,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<(), RdataError> {
         }
         places.insert(key, token);
     }
-    if let Some((key, message)) = fault(&params) {
+    if let Some((key, message)) = fault(&params, is_alias) {
         return Err(places.get(&key).unwrap_or(&first).fault(message));
     }
     for (key, value) in params {
@@ -221,20 +219,28 @@ fn value_fault(key: u16, value: &[u8]) -> Option<&'static str> {
         ALPN | DOCPATH => strings(value)
             .is_none()
             .then_some("is a list of strings of 1 to 255 octets"),
-        NO_DEFAULT_ALPN | OHTTP if !value.is_empty() => Some("takes no value"),
+        NO_DEFAULT_ALPN | OHTTP | PVD if !value.is_empty() => Some("takes no value"),
         PORT if value.len() != 2 => Some("needs one port, as in `port=8443`"),
         IPV4HINT if value.is_empty() || !value.len().is_multiple_of(4) => Some("needs IPv4 addresses"),
         IPV6HINT if value.is_empty() || !value.len().is_multiple_of(16) => Some("needs IPv6 addresses"),
         ECH if value.is_empty() => Some("needs a value in base64"),
         DOHPATH if value.is_empty() || std::str::from_utf8(value).is_err() => Some("needs a URI template in UTF-8"),
         TLS_SUPPORTED_GROUPS if value.is_empty() || !value.len().is_multiple_of(2) => Some("needs numbers of groups"),
+        TLS_SUPPORTED_GROUPS
+            if numbers()
+                .enumerate()
+                .any(|(at, group)| numbers().take(at).any(|other| other == group)) =>
+        {
+            Some("has every group once")
+        }
         INVALID => Some("is reserved (RFC 9460 14.3.2)"),
         _ => None,
     }
 }
 
-/// What is wrong with parameters that are each right: a key, and what to say of it.
-fn fault(params: &Params) -> Option<(u16, String)> {
+/// What is wrong with parameters that are each right: a key, and what to say of it. Those of an alias are ignored by all who read them
+/// (RFC 9460 2.4.2): there `no-default-alpn` may stand alone.
+fn fault(params: &Params, is_alias: bool) -> Option<(u16, String)> {
     let mandatory = params.get(&MANDATORY).map(Vec::as_slice).unwrap_or_default();
     let mut keys = mandatory
         .chunks(2)
@@ -248,7 +254,7 @@ fn fault(params: &Params) -> Option<(u16, String)> {
             ),
         ));
     }
-    let alone = params.contains_key(&NO_DEFAULT_ALPN) && !params.contains_key(&ALPN);
+    let alone = params.contains_key(&NO_DEFAULT_ALPN) && !params.contains_key(&ALPN) && !is_alias;
     alone.then(|| {
         (
             NO_DEFAULT_ALPN,
@@ -279,7 +285,9 @@ pub(super) fn write(wire: &mut Wire<'_>, words: &mut Vec<String>) -> Option<()> 
         }
         params.insert(key, value.to_vec());
     }
-    if fault(&params).is_some() {
+    // The words before are the priority and the target.
+    let is_alias = words.first().is_some_and(|priority| priority == "0");
+    if fault(&params, is_alias).is_some() {
         return None;
     }
     for (key, value) in &params {

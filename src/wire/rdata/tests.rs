@@ -69,6 +69,22 @@ fn data_of_a_kind_without_text_is_read_as_octets() {
     }
 }
 
+/// RFC 9460 2.4.2: those who read an alias ignore its parameters, so that `no-default-alpn` may stand alone; what is `mandatory` is there all the same.
+#[test]
+fn parameters_of_an_alias_need_not_go_together() {
+    for text in [
+        "0 a. alpn=\"h2\" port=53",
+        "0 . no-default-alpn",
+        "0 . mandatory=key123 key123",
+        "0 . key123",
+    ] {
+        let rtype = RecordType::parse("HTTPS").unwrap();
+        let rdata = read(rtype, text).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
+        assert_eq!(present(rtype, &rdata), text);
+        assert_eq!(read(rtype, &write::write_generic(&rdata)), Ok(rdata), "{text}");
+    }
+}
+
 #[test]
 fn every_example_is_right() {
     for form in FORMS {
@@ -108,6 +124,11 @@ const FAULTS: &[(&str, &str, usize, &str)] = &[
     ("CAA", "256 issue x", 0, "0 to 255"),
     ("URI", "10 1 \"\"", 6, "TARGET is empty"),
     ("DS", "1 5 1 abc", 8, "odd"),
+    ("DS", "1 5 1 abcd", 6, "has 2 octets, but one of algorithm 1 has 20"),
+    ("DS", "\\# 5 0001050100", 0, "not DS data"),
+    ("ZONEMD", "7 1 1 00", 6, "has 1 octets, but the least is 12"),
+    ("ZONEMD", "7 1 240 0011", 8, "has 2 octets, but the least is 12"),
+    ("SVCB", "3 a. tls-supported-groups=29,23,29", 5, "every group once"),
     ("DS", "1 5 1 ab cg", 10, "`g` does not belong in hexadecimal"),
     ("DS", "1 5 1", 5, "HEX is missing"),
     ("DNSKEY", "257 3 15 AQPS/", 13, "whole base64"),
@@ -155,7 +176,8 @@ const FAULTS: &[(&str, &str, usize, &str)] = &[
     ("SVCB", "1 foo.example.com. mandatory=key123,key123 key123=abc", 19, "once"),
     ("SVCB", "1 . no-default-alpn", 4, "needs `alpn`"),
     ("SVCB", "1 . port=53 port=54", 12, "given twice"),
-    ("SVCB", "0 foo.example.com. alpn=h2", 19, "alias"),
+    ("SVCB", "0 foo.example.com. port", 19, "one port"),
+    ("SVCB", "0 foo.example.com. mandatory=alpn", 19, "`alpn`, which is not given"),
     ("SVCB", "1 . key03=x", 4, "not a key"),
     ("SVCB", "1 . key65535=x", 4, "reserved"),
     ("SVCB", "1 . key3=8443", 4, "one port"),

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use data_encoding::{BASE32HEX_NOPAD, BASE64, HEXLOWER, HEXUPPER};
 
 use super::form::{Field, Form};
+use super::read::digest_fault;
 use super::token::quote;
 use super::{Piece, gateway, loc, old, svcb};
 use crate::wire::code::RecordType;
@@ -128,6 +129,14 @@ fn write_field(field: Field, wire: &mut Wire<'_>, words: &mut Vec<String>) -> Op
         Field::Hash => BASE32HEX_NOPAD.encode(wire.counted().filter(|hash| !hash.is_empty())?),
         Field::Hex if wire.rest.is_empty() => return None,
         Field::Hex => HEXUPPER.encode(wire.take_rest()),
+        Field::Digest(lengths, least) => {
+            let algorithm = words.last()?.parse().ok()?;
+            let digest = wire.take_rest();
+            if digest_fault(lengths, least, algorithm, digest.len()).is_some() {
+                return None;
+            }
+            HEXUPPER.encode(digest)
+        }
         Field::Base64 if wire.rest.is_empty() => return None,
         Field::OptionalBase64 if wire.rest.is_empty() => return Some(()),
         Field::Base64 | Field::OptionalBase64 => BASE64.encode(wire.take_rest()),
