@@ -248,7 +248,7 @@ fn fixed(
 }
 
 /// RFC 2181 9: TC when what had to be sent was left out; additional data may be left out without a word, glue below the cut that a referral is for
-/// may not (RFC 9471 2.1). A record set is sent whole or not at all.
+/// may not (RFC 9471 3.1). A record set is sent whole or not at all.
 #[cold]
 fn cut(query: Query<'_>, entry: &Entry, found: &Found, room: usize, plan: &mut Plan<'_>) {
     let made_end = query.parsed.question_end() - usize::from(found.shift);
@@ -266,7 +266,7 @@ fn cut(query: Query<'_>, entry: &Entry, found: &Found, room: usize, plan: &mut P
     }
 }
 
-/// RFC 2308 2: the SOA of the zone, and nothing else.
+/// RFC 2308 3: the SOA of the zone, and nothing else.
 #[inline]
 fn negative(query: Query<'_>, rcode: Rcode, found: &Found, response: &mut ResponseBuffer, plan: &mut Plan<'_>) {
     plan.rcode = rcode;

@@ -167,6 +167,7 @@ pub(crate) fn records(world: &World, question: &Question, message: &Message) -> 
     }
     direct_data(zone, question, message)?;
     pointed_at(answers, authority, additional)?;
+    none_is_occluded(world, additional)?;
     let end = Name::from_wire(&chain_end(answers, &question.name)).ok_or("no name")?;
     // Where the chain ends decides, be it in another zone.
     let Answering::Zone(zone) = answering(world, &end, question.qtype) else {
@@ -397,6 +398,25 @@ fn pointed_at(answers: &[Record], authority: &[Record], additional: &[Record]) -
             targets.contains(&record.owner),
             "additional data that nothing points to",
         )?;
+    }
+    Ok(())
+}
+
+/// RFC 6672 2.4: what stands below a DNAME is never seen, unless a cut above that makes it glue.
+fn none_is_occluded(world: &World, additional: &[Record]) -> Result<(), String> {
+    for record in additional {
+        let owner = Name::from_wire(&record.owner).ok_or("no name")?;
+        let above: Vec<Name> = std::iter::successors(owner.parent(), Name::parent).collect();
+        let seen = |zone: &Zone| {
+            let mut down = above.iter().rev().filter(|name| name.is_at_or_below(&zone.origin));
+            let hides = down.find_map(|name| {
+                let rrsets = &zone.owners.get(name)?.rrsets;
+                let cut = *name != zone.origin && rrsets.contains_key(&RecordType::NS);
+                (cut || rrsets.contains_key(&RecordType::DNAME)).then_some(!cut)
+            });
+            owner.is_at_or_below(&zone.origin) && hides != Some(true)
+        };
+        hold(world.zones.iter().any(seen), "additional data from below a DNAME")?;
     }
     Ok(())
 }
